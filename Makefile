@@ -1,0 +1,38 @@
+# Two commands do everything: `make demo` and `make test`. Each starts from nothing and reuses .venv after that.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: demo test lint check format bench clean help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,devserver,demo,demo-models,dev]'
+	touch $(STAMP)
+
+demo: $(STAMP) ## real speech through the whole product; SERVE=1 keeps the page up
+	$(BIN)/python -m demo $(if $(SERVE),--serve)
+
+test: $(STAMP) ## the default tests
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP) ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+check: lint test ## lint and test
+
+format: $(STAMP) ## rewrite the sources in house style
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove the environment and everything generated
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,135 @@
+"""What a handler may ask of the world: the `JobCallbacks` port and the values it speaks in.
+
+Knows no GitLab, no process and no file format. In a child process `child_callbacks` implements it by
+asking the supervisor; `testing.HandlerEnvironment` implements it on a plain folder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+from gitlab_jobs.codex.changes import CellChange
+from gitlab_jobs.job import Job
+
+
+class Stage(StrEnum):
+    """Named phases of an attempt, shown to the user and used for deadlines."""
+
+    DOWNLOAD = "download"
+    PREPROCESS = "preprocess"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    INFER = "infer"
+    UPLOAD = "upload"
+
+
+class Purpose(StrEnum):
+    """Which cells a handler needs; the job's filters are applied on top."""
+
+    TRAIN = "train"
+    """Cells with usable audio and text written by a person."""
+    TRANSCRIBE = "transcribe"
+    """Cells with usable audio; without text, unless the job lists them."""
+    SPEAK = "speak"
+    """Cells with text; without usable audio, unless the job lists them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One cell, with its plain text and the local file of its current take.
+
+    `text` is empty when there is none; `audio` is None when there is none. `listed` is True when the
+    job names this cell itself, which is the user's consent to replace what is there.
+    """
+
+    notebook: str
+    cell_id: str
+    reference: str | None
+    text: str
+    audio: Path | None
+    take_id: str | None
+    listed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A cell that was left out, with the reason in words for a translator."""
+
+    cell_id: str
+    reference: str | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectData:
+    """The cells a job works on, downloaded; `project_texts` is all text a person wrote, per verse."""
+
+    utterances: tuple[Utterance, ...]
+    skipped: tuple[Skipped, ...]
+    project_texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelChoice:
+    """What a model family starts from on this machine, by the operator's settings.
+
+    `base` is "tiny", or the directory with the base weights. `device` is "cpu" or "cuda"; `precision`
+    is "auto", "float32", "bfloat16", "int8" ….
+    """
+
+    base: str
+    device: str
+    precision: str
+
+
+@dataclass(frozen=True, slots=True)
+class JobContext:
+    """What a handler is told before it starts; everything else it asks for."""
+
+    job: Job
+    attempt: int
+    worker_id: str
+
+    @property
+    def folder(self) -> str:
+        """The job's own folder in the repository, without a trailing slash."""
+        return f"gpu_jobs/job_{self.job.job_id}"
+
+
+class JobCallbacks(Protocol):
+    """The names of the worker plan. Any of them may raise `JobCanceledException`."""
+
+    def heartbeat(self, epochs_completed: int | None = None, message: str | None = None) -> None:
+        """Report progress (cheap, call freely) and learn of a cancel."""
+
+    def stage(self, stage: Stage) -> AbstractContextManager[None]:
+        """Name the phase that the enclosed block works in."""
+
+    def download_project_data(self, purpose: Purpose) -> ProjectData:
+        """Fetch text and audio of the cells this job works on; audio bytes come once per box."""
+
+    def download_checkpoint(self, repository_path: str) -> Path:
+        """Fetch a model file below `gpu_jobs/`; raises `JobError` with words for the user."""
+
+    def resolve_model(self, family: str) -> ModelChoice:
+        """The operator's base model for a family; a hub model is fetched first."""
+
+    def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:
+        """Send a large file now; its pointer appears with the job's final commit."""
+
+    def upload_files_batch(self, files: Mapping[str, Path]) -> None:
+        """Small text files by repository path; they appear with the job's final commit."""
+
+    def update_codex_file(self, codex_path: str, changes: Sequence[CellChange]) -> None:
+        """Intended changes to cells; re-applied to the newest notebook in the final commit."""
+
+    def get_work_dir(self) -> Path:
+        """The job's own directory on this machine."""
+
+    def get_job_config(self) -> Mapping[str, Any]:
+        """The manifest entry as plain data."""

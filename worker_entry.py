@@ -1,0 +1,1 @@
+"""The GitLab worker daemon: argv and environment in, exit code out; wires adapters, decides nothing."""
