@@ -1,0 +1,1 @@
+"""Whisper, for languages it already knows."""

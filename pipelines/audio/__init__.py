@@ -1,0 +1,1 @@
+"""Audio files: decoding, encoding, silence; arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""Text as data: normal forms and error rates, for any script."""
