@@ -1,0 +1,1 @@
+"""Speech synthesis: text and recordings in, voices and waveforms out."""

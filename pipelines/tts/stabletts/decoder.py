@@ -1,0 +1,127 @@
+"""The velocity field of the flow: which way a noisy mel must move at time t.
+
+Does not know integration or losses (flow.py). Sources: DiT (arXiv 2212.09748), long skips of U-ViT (2209.12152),
+FiLM (1709.07871).
+
+Axes: b batch · t frames · m mel bands · h hidden · f filter · g condition.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipelines.tts.stabletts.blocks import DiTBlock, attention_keys, sinusoid
+from pipelines.tts.stabletts.config import ModelConfig
+from pipelines.tts.stabletts.encoder import dit_block
+
+
+class TimeEmbedding(nn.Module):
+    """Flow time → vector."""
+
+    def __init__(self, width: int, filters: int) -> None:
+        super().__init__()
+        self.width = width
+        self.layer = nn.Sequential(nn.Linear(width, filters), nn.SiLU(), nn.Linear(filters, width))
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Embed `t (b)` or a single time `()` as `(b, h)` or `(1, h)`."""
+        out: Tensor = self.layer(sinusoid(t.reshape(-1), self.width))
+        return out
+
+
+class FiLM(nn.Module):
+    """Scale and shift every channel by the time (the scale is used as it is, without 1+)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.film = nn.Conv1d(channels, 2 * channels, 1)
+
+    def forward(self, x: Tensor, tau: Tensor) -> Tensor:
+        """Modulate `x (b, h, t)` by the time `tau (b, h)`."""
+        gamma, beta = self.film(tau.unsqueeze(2)).chunk(2, dim=1)
+        out: Tensor = gamma * x + beta
+        return out
+
+
+class TimedBlock(nn.Module):
+    """A DiT block that also hears the time."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.time_fusion = FiLM(config.hidden_channels)
+        self.block: DiTBlock = dit_block(config)
+
+    def forward(
+        self, x: Tensor, tau: Tensor, c: Tensor, mask: Tensor, keys: Tensor | None
+    ) -> Tensor:
+        """Transform `x (b, h, t)` at time `tau (b, h)` for voice `c (b, g)`."""
+        out: Tensor = self.block(self.time_fusion(x, tau) * mask, c, mask, keys)
+        return out
+
+
+class VelocityEstimator(nn.Module):
+    """U-shaped stack of timed DiT blocks; the second half receives the inputs of the first."""
+
+    def __init__(self, config: ModelConfig, *, leaks_padding: bool = False) -> None:
+        super().__init__()
+        self.leaks_padding = leaks_padding
+        width, filters = config.hidden_channels, config.filter_channels
+        kernel, pad = config.kernel_size, config.kernel_size // 2
+        half = config.n_dec_layers // 2
+        self.time_mlp = TimeEmbedding(width, filters)
+        self.in_proj = nn.Conv1d(config.n_mels + width, width, 1)
+        self.blocks = nn.ModuleList(TimedBlock(config) for _ in range(config.n_dec_layers))
+        self.final_proj = nn.Conv1d(width, config.n_mels, 1)
+        self.cond_proj = nn.Sequential(
+            nn.Conv1d(config.n_mels, filters, kernel, padding=pad),
+            nn.SiLU(),
+            nn.Conv1d(filters, filters, kernel, padding=pad),
+            nn.SiLU(),
+            nn.Conv1d(filters, width, kernel, padding=pad),
+        )
+        self.lsc_layers = nn.ModuleList(
+            nn.Conv1d(2 * width, width, kernel, padding=pad) for _ in range(half)
+        )
+
+    def condition(self, mu: Tensor, mask: Tensor) -> Tensor:
+        """Digest the aligned text `mu (b, m, t)` to `(b, h, t)`.
+
+        The result depends on neither time nor noise: compute it once per utterance.
+        """
+        if self.leaks_padding:
+            mask = torch.ones_like(mask)
+        conv_in, silu, conv_mid, _, conv_out = self.cond_proj
+        inner = silu(conv_in(mu * mask))
+        inner = silu(conv_mid(inner * mask))
+        condition: Tensor = conv_out(inner * mask)
+        return condition
+
+    def forward(
+        self, t: Tensor, x: Tensor, condition: Tensor, mask: Tensor, c: Tensor, *, padded: bool
+    ) -> Tensor:
+        """Return the velocity `(b, m, t)` of the noisy mel at time `t`.
+
+        Args:
+            t: Flow time, `(b)`, or `()` for one time for all.
+            x: Noisy mel, `(b, m, t)`.
+            condition: What `condition` returned for the aligned text, `(b, h, t)`.
+            mask: `(b, 1, t)`, 1.0 on valid frames.
+            c: Voice, `(b, g)`.
+            padded: Whether `mask` hides anything (False saves the attention its mask).
+        """
+        tau = self.time_mlp(t)
+        keys = attention_keys(mask, padded=padded)
+        h = self.in_proj(torch.cat((x, condition), dim=1))
+        if not self.leaks_padding:
+            h = h * mask
+        skips: list[Tensor] = []
+        half = len(self.lsc_layers)
+        for i, block in enumerate(self.blocks):
+            if i < half:
+                skips.append(h)
+            else:
+                h = self.lsc_layers[i - half](torch.cat((h, skips.pop()), dim=1))
+            h = block(h, tau, c, mask, keys)
+        out: Tensor = self.final_proj(h * mask) * mask
+        return out
