@@ -1,0 +1,7 @@
+"""Smart HTTP through git http-backend."""
+
+from __future__ import annotations
+
+from starlette.routing import BaseRoute
+
+routes: list[BaseRoute] = []
