@@ -55,32 +55,44 @@ def search(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
 def _search_rows(
     scores: NDArray[np.float32], frames: NDArray[np.int64], tokens: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Search with one vector operation per frame over all items and tokens."""
+    """Search with three vector operations per frame over all items and tokens."""
     batch, length, width = scores.shape
-    # best[:, i + 1] is the best sum that ends in token i at the current frame; column 0 is "before
-    # the first token", reachable only before the first frame.
-    best = np.full((batch, width + 1), -np.inf, dtype=np.float32)
-    best[:, 0] = 0.0
-    stay, come = best[:, 1:], best[:, :-1]
-    came = np.empty((length, batch, width), dtype=np.bool_)
-    better = np.empty((batch, width), dtype=np.float32)
-    for j in range(length):
-        np.less(stay, come, out=came[j])
-        np.maximum(stay, come, out=better)
-        np.add(better, scores[:, j], out=stay)
-        if j == 0:
-            best[:, 0] = -np.inf
-    came &= (np.arange(length)[:, None] < frames)[:, :, None]  # padding never moves the token
-    came[0] = False
-    flat = came.reshape(length, -1)
-    position = np.arange(batch) * width + tokens - 1
+    # One flat row holds (b, 1 + x): the best sum that ends in each token at the current frame, led
+    # by "before the first token", which is reachable only before the first frame. Flat, because
+    # the shifted views then are contiguous.
+    stride = width + 1
+    best = np.full(batch * stride + 1, -np.inf, dtype=np.float32)
+    before, ends = best[:-1:stride], best[:-1].reshape(batch, stride)[:, 1:]
+    stay, come = best[1:-1], best[:-2]
+    better = np.empty(batch * stride, dtype=np.float32)
+    better_ends = better.reshape(batch, stride)[:, :-1]
+    came = np.empty((length, batch * stride - 1), dtype=np.bool_)
+
+    before[:] = 0.0
+    for row, moved in zip(scores.transpose(1, 0, 2), came, strict=True):
+        np.less(stay, come, out=moved)
+        np.maximum(stay, come, out=better[:-1])
+        np.add(better_ends, row, out=ends)
+        before[:] = -np.inf
+    return _walk_back(came, frames, tokens, stride)
+
+
+def _walk_back(
+    came: NDArray[np.bool_], frames: NDArray[np.int64], tokens: NDArray[np.int64], stride: int
+) -> NDArray[np.int64]:
+    """Follow the moves from each item's last frame and token to the first: `(b, t)`."""
+    length, batch = len(came), len(frames)
+    starts = np.arange(batch) * stride
+    active = np.arange(length)[:, None] < frames
+    shortest = int(frames.min())
+    position = starts + tokens - 1
     path = np.empty((length, batch), dtype=np.int64)
-    for j in range(length - 1, -1, -1):
+    for j in range(length - 1, 0, -1):
         path[j] = position
-        position -= flat[j].take(position)
-    path -= np.arange(batch) * width
-    path[np.arange(length)[:, None] >= frames] = 0
-    return np.ascontiguousarray(path.T)
+        moved = came[j].take(position)
+        position -= moved if j < shortest else moved & active[j]
+    path[0] = position
+    return np.ascontiguousarray(np.where(active, path - starts, 0).T)
 
 
 def search_on_device(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
