@@ -24,8 +24,11 @@ FORMAT_VERSION = 1
 MAX_MESSAGE_CHARS = 2000
 MAX_STATUS_CHARS = 300
 
-# C0 (but tab and newline) and C1 controls, and the marks that reorder text on a screen.
-_UNSAFE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+# Terminal colours; C0 (but tab and newline) and C1 controls; marks that reorder text on a screen.
+_UNSAFE = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

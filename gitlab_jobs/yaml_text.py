@@ -55,7 +55,8 @@ def load_yaml(content: bytes, loader: Any = _FAST_LOADER) -> Any:
 
     Args:
         content: UTF-8 text, with or without a byte-order mark.
-        loader: the PyYAML loader class whose parser is used; every one gives the same result.
+        loader: the PyYAML loader class whose parser is used. What two of them accept, they read
+            alike; the pure one is stricter about tabs and a few malformed corners.
 
     Raises:
         YamlRefused: with the reason and, where known, the line.
@@ -122,7 +123,7 @@ class _Builder:
         while not isinstance(event := next(self._events), MappingEndEvent):
             if not isinstance(event, ScalarEvent | AliasEvent):
                 raise _refused_at(event, "a key must be a single word or text")
-            if isinstance(event, ScalarEvent) and event.style is None and event.value == "<<":
+            if isinstance(event, ScalarEvent) and not event.style and event.value == "<<":
                 raise _refused_at(event, "merge keys are not accepted")
             key = self._value(event, depth + 1)
             if key in result:
@@ -211,11 +212,8 @@ def plain(value: Any, depth: int = 1) -> Any:
 
 def _plain_container(value: Any, depth: int) -> Any:
     if isinstance(value, Mapping):
-        return {
-            plain(str(key)): plain(item, depth + 1)
-            for key, item in value.items()
-            if not (isinstance(item, float) and not math.isfinite(item))
-        }
+        items = ((str(key), item, plain(item, depth + 1)) for key, item in value.items())
+        return {plain(key): made for key, item, made in items if made is not None or item is None}
     if isinstance(value, list | tuple):
         return [plain(item, depth + 1) for item in value]
     if isinstance(value, Set):
