@@ -10,8 +10,10 @@ Endpoints find the shared objects at `request.app.state`: `world`, `faults`, `co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncIterator, Mapping
 
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -36,6 +38,7 @@ def create_app(world: World, fault_config: Mapping[str, object] | None = None) -
             HTTPException: errors.render_http,
             Exception: errors.render_crash,
         },
+        lifespan=_lifespan,
     )
     app.state.world = world
     app.state.faults = fault_switch
@@ -53,3 +56,11 @@ def routes() -> list[BaseRoute]:
         *git_http.routes,
         *pages.routes,
     ]
+
+
+@contextlib.asynccontextmanager
+async def _lifespan(app: Starlette) -> AsyncIterator[None]:
+    """Give endpoints as many worker threads as the world asks for."""
+    world: World = app.state.world
+    anyio.to_thread.current_default_thread_limiter().total_tokens = world.limits.threads
+    yield
