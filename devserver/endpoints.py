@@ -13,7 +13,7 @@ _API = "/api/v4"
 _PATTERNS = [
     (re.compile(pattern), name)
     for pattern, name in [
-        (r"/.+\.git/info/refs", "git info/refs"),
+        (r"/.+/info/refs", "git info/refs"),
         (r"/.+\.git/git-upload-pack", "git-upload-pack"),
         (r"/.+\.git/git-receive-pack", "git-receive-pack"),
         (r"/.+\.git/info/lfs/objects/batch", "lfs batch"),
