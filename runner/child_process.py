@@ -1,0 +1,114 @@
+"""The parent side of one child: start it, serve it, watch it, end it, and say what ended it.
+
+Callers see `ChildSpec` in and `ChildExit` out. Knows no job: `serve` decides what a request means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from runner.environment import Marker, child_environment, prepare_directories
+from runner.frames import JsonObject
+from runner.launch import Launched, launch_exec
+from runner.limits import Limits
+from runner.log_pipe import Mask
+from runner.minder import Minder
+from runner.serving import Progress, Serve, StopChild
+from runner.spec import ChildSpec
+from runner.verdict import ChildExit, RemoteError, Usage, Verdict
+
+__all__ = [
+    "ChildExit",
+    "ChildProcess",
+    "ChildSpec",
+    "JsonObject",
+    "Limits",
+    "RemoteError",
+    "StopChild",
+    "Usage",
+    "Verdict",
+]
+
+Launch = Callable[[Path, Mapping[str, str]], Launched]
+
+
+def _unmasked(line: bytes) -> bytes:
+    return line
+
+
+class ChildProcess:
+    """One child, from start to its exit. Methods may be called from any thread."""
+
+    def __init__(
+        self,
+        spec: ChildSpec,
+        *,
+        serve: Serve,
+        on_progress: Progress,
+        mask: Mask = _unmasked,
+        launch: Launch = launch_exec,
+    ) -> None:
+        """Prepare a child without starting it.
+
+        Args:
+            spec: what to run.
+            serve: carries out the child's requests, one at a time, in a thread of this process. What
+                it raises becomes the child's `RequestFailed`; `StopChild` ends the child.
+            on_progress: told the child's newest progress; must return quickly.
+            mask: removes secrets from one line of the child's output before it reaches the disk.
+            launch: starts the process; a fresh interpreter by default.
+        """
+        self._spec = spec
+        self._launch = launch
+        self._serve = serve
+        self._on_progress = on_progress
+        self._mask = mask
+        self._minder: Minder | None = None
+
+    def start(self) -> None:
+        """Start the process; it settles in on its own.
+
+        Raises:
+            OSError: no process could be started, or the work directory cannot be used.
+            RuntimeError: it was started before.
+            FrameError: the payload is no JSON or too large.
+        """
+        if self._minder is not None:
+            raise RuntimeError("a child is started once")
+        spec = self._spec
+        prepare_directories(spec.work_dir)
+        marker = Marker.new()
+        environment = child_environment(
+            spec.work_dir, spec.device, spec.limits, spec.environment, marker
+        )
+        launched = self._launch(spec.work_dir, environment)
+        try:
+            self._minder = Minder(spec, launched, str(marker), self._mask)
+        except BaseException:
+            launched.abandon()
+            raise
+        self._minder.start(self._serve, self._on_progress)
+
+    @property
+    def pid(self) -> int:
+        """The process that runs the entry; the root of its tree until it has said hello."""
+        return self._started.pid
+
+    def cancel(self, reason: str) -> None:
+        """Ask the child to stop, then make it; returns at once. The first reason stays."""
+        self._started.cancel(reason)
+
+    def kill(self, reason: str) -> None:
+        """End the child's whole tree now; returns at once."""
+        self._started.kill(reason)
+
+    def wait(self, timeout_s: float | None) -> ChildExit | None:
+        """Wait for the end; None if it did not come in time."""
+        return self._started.wait(timeout_s)
+
+    @property
+    def _started(self) -> Minder:
+        if self._minder is None:
+            raise RuntimeError("the child was not started")
+        return self._minder

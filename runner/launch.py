@@ -1,0 +1,204 @@
+"""Starts a child's keeper by exec and holds the parent's ends of everything it was given.
+
+    Spawner (one thread, as long as the process) ── exec ──► keeper
+         └─ the kernel ties the keeper's parent-death signal to this thread
+
+Knows no frames: `Launched` is descriptors, a pid and a way to collect the end.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from runner.keeper import KeeperReport
+
+_T = TypeVar("_T")
+_FLAGS = ("-I", "-u", "-B")
+"""Isolated from the caller's Python settings, which is why these are no variables: unbuffered, no caches."""
+
+
+class Spawner:
+    """Runs the starting of processes in one thread that lives as long as this process."""
+
+    def __init__(self) -> None:
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        threading.Thread(target=self._run, name="spawner", daemon=True).start()
+
+    def call(self, function: Callable[[], _T]) -> _T:
+        """Run a function in the spawner's thread and hand back what it returns or raises."""
+        future: Future[_T] = Future()
+
+        def order() -> None:
+            try:
+                future.set_result(function())
+            except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+                future.set_exception(error)
+
+        self._orders.put(order)
+        return future.result()
+
+    def _run(self) -> None:
+        while True:
+            self._orders.get()()
+
+
+@functools.cache
+def process_spawner() -> Spawner:
+    """The one spawner of this process, started when first needed."""
+    return Spawner()
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The parent's side of a started child."""
+
+    pid: int
+    """The keeper's: the root of the tree and the leader of its session."""
+    parent_pid: int
+    """Of the process whose death must end the tree."""
+    death_fd: int
+    """Becomes readable when the keeper has ended."""
+    has_pidfd: bool
+    connection: socket.socket
+    log_fd: int
+    dump_fd: int
+    report_fd: int
+    child_dump_fd: int
+    child_report_fd: int
+    reap: Callable[[], int | None]
+    """Collect the ended keeper's wait status; None when it is somebody else's child."""
+
+    def send(self, number: signal.Signals) -> None:
+        """Send the keeper a signal; nothing happens if it has ended."""
+        with suppress(ProcessLookupError):
+            if self.has_pidfd:
+                signal.pidfd_send_signal(self.death_fd, number)
+            else:  # our own child, not reaped yet: its pid is still its own
+                os.kill(self.pid, number)
+
+    def report(self) -> KeeperReport | None:
+        """What the keeper wrote at its end."""
+        return KeeperReport.parse(_read_all(self.report_fd))
+
+    def stack_dump(self) -> str:
+        """What the fault handler wrote."""
+        return _read_all(self.dump_fd).decode("utf-8", "replace")
+
+    def abandon(self) -> None:
+        """End a child that nobody will mind."""
+        self.send(signal.SIGKILL)  # it waits for its orders: there is no tree yet
+        self.reap()
+        self.close()
+
+    def close(self) -> None:
+        """Close every descriptor of this side."""
+        self.connection.close()
+        for fd in (self.death_fd, self.log_fd, self.dump_fd, self.report_fd):
+            os.close(fd)
+
+
+def launch_exec(work_dir: Path, environment: Mapping[str, str]) -> Launched:
+    """Start the fixed bootstrap in a fresh interpreter.
+
+    Raises:
+        OSError: the process could not be started; nothing is left behind.
+    """
+    ours, theirs = socket.socketpair()
+    log_read, log_write = os.pipe()
+    dump_fd, report_fd = os.memfd_create("stacks"), os.memfd_create("report")
+    try:
+        process, death_fd, has_pidfd = process_spawner().call(
+            lambda: _start(work_dir, environment, theirs.fileno(), log_write, (dump_fd, report_fd))
+        )
+    except BaseException:
+        ours.close()
+        for fd in (log_read, dump_fd, report_fd):
+            os.close(fd)
+        raise
+    finally:
+        theirs.close()
+        os.close(log_write)
+    return Launched(
+        pid=process.pid,
+        parent_pid=os.getpid(),
+        death_fd=death_fd,
+        has_pidfd=has_pidfd,
+        connection=ours,
+        log_fd=log_read,
+        dump_fd=dump_fd,
+        report_fd=report_fd,
+        child_dump_fd=dump_fd,
+        child_report_fd=report_fd,
+        reap=functools.partial(_reap, process),
+    )
+
+
+def _start(
+    work_dir: Path,
+    environment: Mapping[str, str],
+    connection_fd: int,
+    log_fd: int,
+    files: tuple[int, int],
+) -> tuple[subprocess.Popen[bytes], int, bool]:
+    process = subprocess.Popen(
+        [sys.executable, *_FLAGS, "-m", "runner.child", "--fd", str(connection_fd)],
+        stdin=subprocess.DEVNULL,
+        stdout=log_fd,
+        stderr=log_fd,
+        cwd=work_dir,
+        env=dict(environment),
+        close_fds=True,
+        pass_fds=(connection_fd, *files),
+        start_new_session=True,
+    )
+    return process, *watch_death(process.pid)
+
+
+def watch_death(pid: int) -> tuple[int, bool]:
+    """Open a descriptor that becomes readable when a child ends; says whether it is a pidfd.
+
+    Without pidfds (old kernels, some sandboxes) a thread waits for the child and closes a pipe.
+    """
+    try:
+        return os.pidfd_open(pid), True
+    except OSError:
+        return _watch_by_thread(pid), False
+
+
+def _watch_by_thread(pid: int) -> int:
+    read_fd, write_fd = os.pipe()
+
+    def wait() -> None:
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        os.close(write_fd)
+
+    threading.Thread(target=wait, name=f"death-watch-{pid}", daemon=True).start()
+    return read_fd
+
+
+def _reap(process: subprocess.Popen[bytes]) -> int | None:
+    try:
+        status = os.waitpid(process.pid, 0)[1]
+    except ChildProcessError:
+        return None
+    # Popen must not wait for a process that is gone already.
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return status
+
+
+def _read_all(fd: int) -> bytes:
+    return os.pread(fd, os.fstat(fd).st_size, 0)
