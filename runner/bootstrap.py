@@ -23,6 +23,7 @@ from typing import NoReturn
 
 from runner.channel import Channel, Stopped
 from runner.death import renounce_privileges, signal_on_parent_death
+from runner.device import check_device
 from runner.frames import (
     FROM_PARENT,
     HEADER_BYTES,
@@ -109,6 +110,7 @@ def _outcome(channel: Channel, orders: Orders) -> tuple[str, JsonObject]:
     """Run the entry; the boundary where every way of leaving it becomes a frame."""
     phase = "load"
     try:
+        check_device(orders.device)
         entry = load_entry(orders.entry, orders.import_paths)
         channel.send("ready")
         channel.check()

@@ -166,6 +166,8 @@ def classify_exception(kind: str, message: str) -> Verdict | None:
     """Recognise memory and GPU failures by an exception's class and text."""
     if kind == "MemoryError":
         return Verdict.OOM_HOST
+    if kind == "DeviceMissing":
+        return Verdict.GPU_ERROR
     if kind == "OutOfMemoryError":  # torch.cuda.OutOfMemoryError
         return Verdict.OOM_GPU
     for verdict, pattern in _MESSAGE_PATTERNS:

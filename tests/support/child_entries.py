@@ -243,7 +243,10 @@ def hold_the_lock(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
     """Block in C with the interpreter lock held."""
     channel.progress(started=True)
     time.sleep(0.3)
-    ctypes.PyDLL(None).sleep(60)  # PyDLL keeps the interpreter lock during the call
+    libc = ctypes.PyDLL(None)  # PyDLL keeps the interpreter lock during the call
+    mutex = ctypes.create_string_buffer(64)  # zeros are a fresh pthread mutex
+    libc.pthread_mutex_lock(mutex)
+    libc.pthread_mutex_lock(mutex)
     return {}
 
 
