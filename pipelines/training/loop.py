@@ -34,6 +34,7 @@ BatchT = TypeVar("BatchT")
 LOWEST_RATE = 0.05
 """The learning rate ends at this share of its peak."""
 BAD_STEPS_IN_A_ROW = 3
+METRICS_CSV = "training_metrics.csv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ class _Run(Generic[BatchT]):
         self.at = _Position()
         self.states = CheckpointStore(home, "step", keep=2)
         self.bests = CheckpointStore(home, "best", keep=1)
-        self.metrics = MetricsLog(home / "training_metrics.csv", task.columns)
+        self.metrics = MetricsLog(home / METRICS_CSV, task.columns)
         self.saved_at_s = time.monotonic()
         for group in optimizer.param_groups:
             group.setdefault("peak_lr", group["lr"])

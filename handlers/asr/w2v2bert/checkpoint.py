@@ -1,0 +1,34 @@
+"""A recogniser's way into the repository and back: one file, and the loss curve beside it."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, Stage
+from pipelines.asr.w2v2bert.archive import FILE_NAME, pack, unpack
+
+
+def publish_model(job_context: JobContext, callbacks: JobCallbacks, model_directory: Path) -> str:
+    """Upload a model as one file; returns its repository path."""
+    path = f"{job_context.folder}/checkpoint/{FILE_NAME}"
+    with callbacks.stage(Stage.UPLOAD):
+        archive = callbacks.get_work_dir() / FILE_NAME
+        pack(model_directory, archive)
+        callbacks.upload_file_lfs(archive, path)
+    return path
+
+
+def publish_curve(job_context: JobContext, callbacks: JobCallbacks, metrics_csv: Path) -> None:
+    """Leave the loss curve where the editor's graph looks for it, if there is one."""
+    if metrics_csv.exists():
+        path = f"{job_context.folder}/checkpoint/training_metrics.csv"
+        callbacks.upload_files_batch({path: metrics_csv})
+
+
+def fetch_model(callbacks: JobCallbacks, repository_path: str) -> Path:
+    """Download a model that some worker published, as a directory."""
+    archive = callbacks.download_checkpoint(repository_path)
+    directory = Path(tempfile.mkdtemp(prefix="model-", dir=callbacks.get_work_dir()))
+    unpack(archive, directory)
+    return directory

@@ -1,0 +1,39 @@
+"""Recipe: transcribe the project's recorded verses with a recogniser that was trained for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage
+from gitlab_jobs.errors import InvalidJob
+from gitlab_jobs.job import JobResult
+from handlers import corpus
+from handlers.asr.w2v2bert.checkpoint import fetch_model
+from handlers.base import Heartbeat
+from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
+
+
+def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
+    """Transcribe with the checkpoint that the job names."""
+    checkpoint = job_context.job.model.base_checkpoint
+    if not checkpoint:
+        raise InvalidJob("This job names no trained model; train one first, or choose one.")
+    return infer(job_context, callbacks, fetch_model(callbacks, checkpoint))
+
+
+def infer(job_context: JobContext, callbacks: JobCallbacks, model_directory: Path) -> JobResult:
+    """The inference half, also of `training_and_inference`."""
+    choice = callbacks.resolve_model("w2v2bert")
+    data = corpus.download(callbacks, Purpose.TRANSCRIBE)
+    spoken = corpus.spoken(data)
+    if not spoken:
+        return corpus.nothing_to_do(data)
+    with callbacks.stage(Stage.INFER):
+        transcriber = Transcriber(model_directory, device=choice.device, precision=choice.precision)
+        recordings = [Recording(utterance.cell_id, audio) for utterance, audio in spoken]
+        results = transcriber.transcribe(recordings, Heartbeat(callbacks))
+        heard = [
+            corpus.Heard(utterance, result.text, result.confidence, result.flags, result.problem)
+            for (utterance, _), result in zip(spoken, results, strict=True)
+        ]
+    return corpus.publish(job_context, callbacks, data, heard)

@@ -1,0 +1,52 @@
+"""What a finished training says about itself: one or two sentences, and plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gitlab_jobs.callbacks import ProjectData
+from gitlab_jobs.job import Job
+from handlers.corpus import MOST_NAMED, name
+from pipelines.asr.w2v2bert.train import TrainResult
+
+
+def training_summary(job: Job, result: TrainResult) -> str:
+    """Sentences for the user; no number is better than it was measured to be."""
+    minutes = result.speech_s / 60
+    sentences = [f"Trained on {result.training_clips} recordings ({minutes:.1f} min of speech)."]
+    if result.validation_cer is not None:
+        sentences.append(
+            f"On {result.validation_clips} verses that it had not seen, {result.validation_cer:.1%} "
+            f"of the characters and {result.validation_wer:.1%} of the words were wrong."
+        )
+    elif result.train_cer is not None:
+        sentences.append(
+            f"It gets {result.train_cer:.1%} of the characters of its own training verses wrong; "
+            "there were too few verses to measure it on unseen ones."
+        )
+    if job.transmorgrifier:
+        sentences.append("The text corrector that was asked for is not made by this worker yet.")
+    return " ".join(sentences)
+
+
+def training_facts(result: TrainResult, data: ProjectData) -> Mapping[str, Any]:
+    """Plain values for the job's response."""
+    left_out = [f"{skip.reference or skip.cell_id}: {skip.reason}" for skip in data.skipped]
+    names = {utterance.cell_id: name(utterance) for utterance in data.utterances}
+    unusable = [f"{names[clip.id]}: {clip.reason}" for clip in result.skipped]
+    return {
+        "train_cer": _rounded(result.train_cer),
+        "validation_cer": _rounded(result.validation_cer),
+        "validation_wer": _rounded(result.validation_wer),
+        "best_epoch": result.best_epoch,
+        "training_verses": result.training_clips,
+        "validation_verses": result.validation_clips,
+        "speech_minutes": round(result.speech_s / 60, 2),
+        "training_verses_skipped": len(left_out) + len(unusable),
+        "training_skipped": (unusable + left_out)[:MOST_NAMED],
+    }
+
+
+def _rounded(rate: float | None) -> float | None:
+    return None if rate is None else round(rate, 4)

@@ -1,0 +1,69 @@
+"""What a handler is, and how two halves make a third. Light: imports no model library.
+
+A handler is one file with `run`. The halves of a model are plain functions as well, so that
+`training_and_inference` is their composition and not a copy of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from gitlab_jobs.callbacks import JobCallbacks, JobContext
+from gitlab_jobs.job import JobResult
+
+
+@runtime_checkable
+class HandlerModule(Protocol):
+    """A module below `handlers/<type>/<model>/`."""
+
+    def run(self, job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
+        """Do the whole job; returns when everything has been handed to `callbacks`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training half made: a model directory on this machine, and the job's result so far."""
+
+    model_directory: Path
+    result: JobResult
+
+
+Run = Callable[[JobContext, JobCallbacks], JobResult]
+TrainingHalf = Callable[[JobContext, JobCallbacks], Trained]
+InferenceHalf = Callable[[JobContext, JobCallbacks, Path], JobResult]
+
+
+def train_then_infer(train: TrainingHalf, infer: InferenceHalf) -> Run:
+    """Compose `run` for a job that trains a model and then uses it at once."""
+
+    def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
+        trained = train(job_context, callbacks)
+        inferred = infer(job_context, callbacks, trained.model_directory)
+        first = trained.result
+        return JobResult(
+            checkpoint_path=first.checkpoint_path,
+            epochs_completed=first.epochs_completed,
+            summary=" ".join(filter(None, (first.summary, inferred.summary))),
+            facts={**first.facts, **inferred.facts},
+        )
+
+    return run
+
+
+class Heartbeat:
+    """`pipelines.progress.Progress` over a job's callbacks; raises there when the job must stop."""
+
+    def __init__(self, callbacks: JobCallbacks, *, epochs: int | None = None) -> None:
+        """Remember whom to tell; `epochs` is what a job without training reports as completed."""
+        self._callbacks = callbacks
+        self._epochs = epochs
+
+    def __call__(
+        self, message: str, *, epoch: int | None = None, fraction: float | None = None
+    ) -> None:
+        """Pass a message on; shares of an epoch are of no interest to the editor."""
+        del fraction
+        self._callbacks.heartbeat(epoch if epoch is not None else self._epochs, message)

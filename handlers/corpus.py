@@ -1,0 +1,123 @@
+"""Between a project's cells and what recognition pipelines work on. Used by both halves of a job.
+
+Knows which verse a clip belongs to; knows no audio and no model.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, ProjectData, Purpose, Stage, Utterance
+from gitlab_jobs.codex.changes import SetText
+from gitlab_jobs.job import JobResult
+
+MOST_NAMED = 20
+"""Skipped verses that are named in `response.yaml`; all of them are in the report file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a recogniser made of one utterance; `problem` says why there is nothing."""
+
+    utterance: Utterance
+    text: str
+    confidence: float
+    flags: tuple[str, ...]
+    problem: str | None = None
+
+
+def download(callbacks: JobCallbacks, purpose: Purpose) -> ProjectData:
+    """Fetch a job's cells; audio that an earlier stage or job fetched is not fetched again."""
+    with callbacks.stage(Stage.DOWNLOAD):
+        callbacks.heartbeat(message="Downloading recordings")
+        return callbacks.download_project_data(purpose)
+
+
+def spoken(data: ProjectData) -> list[tuple[Utterance, Path]]:
+    """Utterances that have a recording, with it."""
+    return [(utterance, utterance.audio) for utterance in data.utterances if utterance.audio]
+
+
+def chapter(utterance: Utterance) -> str:
+    """Notebook and chapter: recordings of one chapter were mostly made in one go."""
+    reference = utterance.reference or ""
+    return f"{utterance.notebook}#{reference.rpartition(':')[0]}"
+
+
+def name(utterance: Utterance) -> str:
+    """What a translator knows a cell by."""
+    return utterance.reference or utterance.cell_id
+
+
+def nothing_to_do(data: ProjectData) -> JobResult:
+    """The result of a job that found no verse to transcribe."""
+    return JobResult(
+        summary="No verse with a recording is waiting for a transcription.",
+        facts=_facts((), 0, data),
+    )
+
+
+def publish(
+    context: JobContext, callbacks: JobCallbacks, data: ProjectData, heard: Sequence[Heard]
+) -> JobResult:
+    """Hand texts and the report over, and sum up."""
+    with callbacks.stage(Stage.UPLOAD):
+        written = _write_texts(callbacks, heard)
+        _write_report(context, callbacks, heard)
+    to_check = sum(bool(item.flags) for item in heard)
+    unusable = sum(item.problem is not None for item in heard)
+    notes = [f"Transcribed {written} of {len(heard)} recordings."]
+    if to_check:
+        notes.append(f"{to_check} should be checked first (see transcription.json).")
+    if unusable:
+        notes.append(f"{unusable} could not be used.")
+    return JobResult(summary=" ".join(notes), facts=_facts(heard, written, data))
+
+
+def _write_texts(callbacks: JobCallbacks, heard: Iterable[Heard]) -> int:
+    """Hand recognised texts over, one call per notebook; returns how many."""
+    by_notebook: dict[str, list[SetText]] = {}
+    for item in heard:
+        if item.text:
+            utterance = item.utterance
+            change = SetText(utterance.cell_id, item.text, utterance.take_id, utterance.listed)
+            by_notebook.setdefault(utterance.notebook, []).append(change)
+    for notebook, changes in by_notebook.items():
+        callbacks.update_codex_file(notebook, changes)
+    return sum(map(len, by_notebook.values()))
+
+
+def _write_report(context: JobContext, callbacks: JobCallbacks, heard: Sequence[Heard]) -> None:
+    """Leave text, confidence and flags of every verse in the job's folder, worst first."""
+    verses = [
+        {
+            "reference": item.utterance.reference,
+            "cell_id": item.utterance.cell_id,
+            "text": item.text,
+            "confidence": item.confidence,
+            "flags": list(item.flags),
+            "problem": item.problem,
+        }
+        for item in sorted(heard, key=lambda item: item.confidence)
+    ]
+    path = callbacks.get_work_dir() / "transcription.json"
+    path.write_text(json.dumps({"verses": verses}, ensure_ascii=False, indent=1), "utf-8")
+    callbacks.upload_files_batch({f"{context.folder}/transcription.json": path})
+
+
+def _facts(heard: Sequence[Heard], written: int, data: ProjectData) -> Mapping[str, Any]:
+    """Plain values for the job's response."""
+    unusable = [f"{name(item.utterance)}: {item.problem}" for item in heard if item.problem]
+    left_out = [f"{skip.reference or skip.cell_id}: {skip.reason}" for skip in data.skipped]
+    confident = [item.confidence for item in heard if item.text]
+    return {
+        "verses_transcribed": written,
+        "verses_to_check": sum(bool(item.flags) for item in heard),
+        "mean_confidence": round(sum(confident) / len(confident), 3) if confident else None,
+        "verses_skipped": len(unusable) + len(left_out),
+        "skipped": (unusable + left_out)[:MOST_NAMED],
+    }

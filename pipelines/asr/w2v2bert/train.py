@@ -1,0 +1,187 @@
+"""Training a recogniser on one project's recordings, from base weights or from scratch.
+
+    texts ─► vocabulary ─┐
+    clips ─► features ───┼─► `training.loop.fit` ─► best model directory
+    base weights ────────┘
+
+Knows no cells and no uploads. With too few clips to hold some out, the best epoch is the one that
+reproduces the training texts best, and the result says so.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pipelines.asr.w2v2bert import model
+from pipelines.asr.w2v2bert.config import RecogniserConfig
+from pipelines.asr.w2v2bert.dataset import Clip, Corpus, SkippedClip, hold_out, prepare
+from pipelines.asr.w2v2bert.model import Recogniser
+from pipelines.asr.w2v2bert.task import RecogniserTask
+from pipelines.asr.w2v2bert.vocabulary import Vocabulary
+from pipelines.compute import choose_device, choose_dtype
+from pipelines.errors import PipelineError
+from pipelines.progress import Progress
+from pipelines.training.loop import METRICS_CSV, FitResult, LoopConfig, best_so_far, fit
+
+__all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """What to learn from, and where to keep state: `home` may hold an interrupted run.
+
+    `base` is a directory with base weights, `start` one of an earlier recogniser to go on from.
+    """
+
+    clips: Sequence[Clip]
+    home: Path
+    base: Path | None = None
+    start: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainResult:
+    """A finished training; `model_directory` is ready for `transcribe` and for `archive`."""
+
+    model_directory: Path
+    metrics_csv: Path
+    epochs_completed: int
+    best_epoch: int
+    train_cer: float | None
+    validation_cer: float | None
+    validation_wer: float | None
+    training_clips: int
+    validation_clips: int
+    speech_s: float
+    padding_waste: float
+    skipped: tuple[SkippedClip, ...]
+
+
+def train(
+    config: RecogniserConfig, data: TrainingData, *, device: str, progress: Progress
+) -> TrainResult:
+    """Train to the end, or from where an earlier run in `data.home` was stopped.
+
+    Raises:
+        EmptyCorpus, DeviceUnavailable, BadCheckpoint, TrainingDiverged: in words for the user.
+        BaseException: whatever `progress` raises; state and best model so far are on disk then.
+    """
+    processor = choose_device(device)
+    data.home.mkdir(parents=True, exist_ok=True)
+    recogniser = _starting_point(config, data)
+    corpus = prepare(
+        data.clips, recogniser.vocabulary, config, data.home / "features.f32", progress
+    )
+    config = config.fitted_to(corpus.duration_s)
+    _check_same_run(data.home, config, corpus, recogniser.vocabulary)
+    training, validation = hold_out(
+        corpus.examples, config.validation_fraction, config.min_validation_clips, config.seed
+    )
+    dtype = choose_dtype(config.precision, processor, width=recogniser.hidden_size)
+    task = RecogniserTask(recogniser, config, corpus.features, training, validation)
+    task.move_to(processor, dtype)
+    result = fit(task, _optimizer(recogniser, config), _loop_config(config), data.home, progress)
+    return _summary(result, task, corpus, data.home)
+
+
+def _starting_point(config: RecogniserConfig, data: TrainingData) -> Recogniser:
+    texts = [clip.text for clip in data.clips]
+    with torch.random.fork_rng():
+        torch.manual_seed(config.seed)
+        if data.start is not None:
+            old = model.load(data.start)
+            return model.with_vocabulary(old, old.vocabulary.extended(texts))
+        vocabulary = Vocabulary.from_texts(texts)
+        if data.base is not None:
+            return model.load_base(data.base, vocabulary)
+        return model.build(config, vocabulary)
+
+
+def _optimizer(recogniser: Recogniser, config: RecogniserConfig) -> torch.optim.Optimizer:
+    """AdamW with one group per depth: new layers fastest, lower layers slowest."""
+    parameters = list(recogniser.network.named_parameters())
+    layers = [_layer_of(name) for name, _ in parameters]
+    top = max((layer for layer in layers if layer is not None), default=0)
+    groups: dict[int | None, list[torch.nn.Parameter]] = {}
+    for layer, (_, parameter) in zip(layers, parameters, strict=True):
+        groups.setdefault(layer, []).append(parameter)
+    return torch.optim.AdamW(
+        [
+            {
+                "params": members,
+                "lr": config.learning_rate
+                * (
+                    config.new_layer_factor
+                    if layer is None
+                    else config.layer_decay ** (top - layer)
+                ),
+                "starts_at": 0.0 if layer is None else config.head_first_fraction,
+            }
+            for layer, members in groups.items()
+        ],
+        betas=(0.9, config.beta2),
+        weight_decay=0.0,
+    )
+
+
+def _layer_of(name: str) -> int | None:
+    """Depth of a parameter: None for new layers, −1 below the encoder's first layer."""
+    if name.startswith(model.NEW_LAYERS):
+        return None
+    prefix = "wav2vec2_bert.encoder.layers."
+    return int(name.removeprefix(prefix).split(".")[0]) if name.startswith(prefix) else -1
+
+
+def _loop_config(config: RecogniserConfig) -> LoopConfig:
+    return LoopConfig(
+        epochs=config.epochs,
+        clip_norm=config.clip_norm,
+        warmup_fraction=config.warmup_fraction,
+        patience=config.patience,
+        evaluate_every_epochs=config.evaluate_every_epochs,
+        checkpoint_every_epochs=config.checkpoint_every_epochs,
+        seed=config.seed,
+    )
+
+
+def _check_same_run(
+    home: Path, config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary
+) -> None:
+    """A state may only be resumed with the recordings, texts and settings that it was saved with."""
+    facts = [
+        config.as_json(),
+        vocabulary.symbols,
+        [(example.id, example.frames, example.labels) for example in corpus.examples],
+    ]
+    fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    path = home / "fingerprint"
+    if path.exists() and path.read_text("ascii") != fingerprint:
+        raise PipelineError(
+            "recordings, texts or settings have changed since this training was interrupted; "
+            "it has to start afresh"
+        )
+    path.write_text(fingerprint, "ascii")
+
+
+def _summary(result: FitResult, task: RecogniserTask, corpus: Corpus, home: Path) -> TrainResult:
+    metrics = result.best_metrics
+    return TrainResult(
+        model_directory=result.best,
+        metrics_csv=home / METRICS_CSV,
+        epochs_completed=result.epochs_completed,
+        best_epoch=result.best_epoch,
+        train_cer=metrics.get("train_cer"),
+        validation_cer=metrics.get("val_cer"),
+        validation_wer=metrics.get("val_wer"),
+        training_clips=len(task.training),
+        validation_clips=len(task.validation),
+        speech_s=corpus.duration_s,
+        padding_waste=task.padding_waste,
+        skipped=corpus.skipped,
+    )

@@ -1,0 +1,194 @@
+"""Text for recordings, with a trained recogniser: batches of like length, greedy CTC decoding.
+
+Reads a window of recordings at a time, so memory does not grow with their number. A long recording
+is cut at pauses and its pieces are read like recordings of their own. Knows no cells.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from pipelines.asr.w2v2bert import model
+from pipelines.asr.w2v2bert.config import FRAME_S, SAMPLE_RATE_HZ
+from pipelines.asr.w2v2bert.dataset import Unusable, speech_of
+from pipelines.asr.w2v2bert.decoding import Hypothesis, decode_greedily
+from pipelines.asr.w2v2bert.model import Recogniser
+from pipelines.asr.w2v2bert.processor import MIN_SAMPLES, FeatureExtractor, Features, pad
+from pipelines.audio.silence import split_at_pauses
+from pipelines.compute import choose_device, choose_dtype
+from pipelines.progress import Progress
+from pipelines.training.batching import plan_batches
+
+WINDOW = 64
+"""Recordings whose features are in memory together."""
+BATCH_S = 120.0
+"""Seconds of padded audio in one batch."""
+LONGEST_PIECE_S = 15.0
+"""Attention costs the square of the length, so longer recordings are cut."""
+LONGEST_RECORDING_S = 3600.0
+
+FASTEST_SPEECH = 30.0
+"""Characters a second that nobody speaks."""
+LOW_CONFIDENCE = 0.5
+REPEATED = 4
+
+
+class Flag(StrEnum):
+    """Why a person should look at a transcription; it is never hidden for it."""
+
+    NO_TEXT = "no_text"
+    TOO_FAST = "too_fast"
+    REPETITION = "repetition"
+    LOW_CONFIDENCE = "low_confidence"
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One file to transcribe."""
+
+    id: str
+    audio: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """What was heard; `problem` says why there is no text when the recording is unusable."""
+
+    id: str
+    text: str
+    confidence: float
+    duration_s: float
+    flags: tuple[Flag, ...] = ()
+    problem: str | None = None
+
+
+class Transcriber:
+    """A loaded recogniser: set up once, used for any number of recordings."""
+
+    def __init__(self, model_directory: Path, *, device: str, precision: str = "auto") -> None:
+        """Load the weights onto the device.
+
+        Raises:
+            BadCheckpoint, DeviceUnavailable: in words for the user.
+        """
+        self._device = choose_device(device)
+        self._recogniser: Recogniser = model.load(model_directory)
+        self._dtype = choose_dtype(precision, self._device, width=self._recogniser.hidden_size)
+        self._recogniser.network.to(self._device, self._dtype).eval()
+        self._extract = FeatureExtractor()
+
+    def transcribe(
+        self, recordings: Sequence[Recording], progress: Progress
+    ) -> Iterator[Transcription]:
+        """Yield one result per recording, in their order."""
+        done = 0
+        for window in _windows(recordings):
+            progress(
+                f"Transcribing recording {done + 1} of {len(recordings)}",
+                fraction=done / len(recordings),
+            )
+            yield from self._transcribe_window(window, progress)
+            done += len(window)
+
+    def _transcribe_window(
+        self, window: Sequence[Recording], progress: Progress
+    ) -> list[Transcription]:
+        pieces: list[tuple[int, Features]] = []
+        durations_s = [0.0] * len(window)
+        problems: dict[int, str] = {}
+        for index, recording in enumerate(window):
+            progress("Reading recordings")
+            try:
+                samples = speech_of(recording.audio, 0.0, LONGEST_RECORDING_S)
+            except Unusable as problem:
+                problems[index] = str(problem)
+                continue
+            durations_s[index] = len(samples) / SAMPLE_RATE_HZ
+            pieces.extend(
+                (index, self._extract(piece))
+                for piece in split_at_pauses(samples, SAMPLE_RATE_HZ, LONGEST_PIECE_S)
+                if len(piece) >= MIN_SAMPLES
+            )
+        heard = self._recognise([features for _, features in pieces], progress)
+        by_recording: list[list[Hypothesis]] = [[] for _ in window]
+        for (index, _), hypothesis in zip(pieces, heard, strict=True):
+            by_recording[index].append(hypothesis)
+        return [
+            self._result(recording, by_recording[index], durations_s[index], problems.get(index))
+            for index, recording in enumerate(window)
+        ]
+
+    @torch.inference_mode()
+    def _recognise(self, pieces: Sequence[Features], progress: Progress) -> list[Hypothesis]:
+        """Decode pieces in batches of like length; results in the order given."""
+        plan = plan_batches([len(piece) for piece in pieces], round(BATCH_S / FRAME_S))
+        found: dict[int, Hypothesis] = {}
+        for batch in plan.batches:
+            progress("Transcribing")
+            inputs = pad([pieces[index] for index in batch])
+            logits = self._recogniser.network(
+                input_features=inputs.features.to(self._device, self._dtype),
+                attention_mask=inputs.mask.to(self._device),
+            ).logits
+            lengths = [self._recogniser.output_frames(len(pieces[index])) for index in batch]
+            blank_id = self._recogniser.vocabulary.blank_id
+            found.update(zip(batch, decode_greedily(logits, lengths, blank_id), strict=True))
+        return [found[index] for index in range(len(pieces))]
+
+    def _result(
+        self,
+        recording: Recording,
+        hypotheses: Sequence[Hypothesis],
+        duration_s: float,
+        problem: str | None,
+    ) -> Transcription:
+        vocabulary = self._recogniser.vocabulary
+        joiner = " " if vocabulary.has_spaces else ""
+        texts = (vocabulary.decode(hypothesis.ids) for hypothesis in hypotheses)
+        text = joiner.join(text for text in texts if text)
+        whole = Hypothesis(
+            tuple(index for hypothesis in hypotheses for index in hypothesis.ids),
+            tuple(p for hypothesis in hypotheses for p in hypothesis.log_probabilities),
+        )
+        confidence = whole.confidence
+        flags = () if problem else _flags(text, confidence, duration_s)
+        return Transcription(
+            recording.id, text, round(confidence, 4), round(duration_s, 3), flags, problem
+        )
+
+
+def _windows(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
+    rest = iter(recordings)
+    while window := list(islice(rest, WINDOW)):
+        yield window
+
+
+def _flags(text: str, confidence: float, duration_s: float) -> tuple[Flag, ...]:
+    checks = (
+        (Flag.NO_TEXT, not text),
+        (Flag.TOO_FAST, len(text) > FASTEST_SPEECH * max(duration_s, FRAME_S)),
+        (Flag.REPETITION, has_repetition(text)),
+        (Flag.LOW_CONFIDENCE, bool(text) and confidence < LOW_CONFIDENCE),
+    )
+    return tuple(flag for flag, is_raised in checks if is_raised)
+
+
+def has_repetition(text: str) -> bool:
+    """Whether a group of one to eight words comes `REPEATED` times in a row."""
+    words = text.split()
+    longest = math.floor(len(words) / REPEATED)
+    return any(
+        all(
+            words[start : start + size] == words[start + turn * size : start + (turn + 1) * size]
+            for turn in range(1, REPEATED)
+        )
+        for size in range(1, min(longest, 8) + 1)
+        for start in range(len(words) - REPEATED * size + 1)
+    )
