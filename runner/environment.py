@@ -27,16 +27,17 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 class Marker:
     """Names one child of one supervisor, in the environment of its whole tree."""
 
-    supervisor_pid: int
+    supervisor: str
+    """Process id and start time: a process id alone may be somebody else's by now."""
     child_id: str
 
     @classmethod
     def new(cls) -> Marker:
         """Mark a child of the calling process."""
-        return cls(os.getpid(), uuid.uuid4().hex)
+        return cls(f"{os.getpid()}@{_start_ticks(os.getpid())}", uuid.uuid4().hex)
 
     def __str__(self) -> str:
-        return f"{self.supervisor_pid}:{self.child_id}"
+        return f"{self.supervisor}:{self.child_id}"
 
 
 def child_environment(
@@ -98,7 +99,17 @@ def kill_marked(marker: str | None = None) -> int:
 def _is_orphaned(marker: str) -> bool:
     """Whether the supervisor that a marker names has ended."""
     supervisor, _, _ = marker.partition(":")
-    return supervisor.isdigit() and not Path("/proc", supervisor).exists()
+    pid, _, ticks = supervisor.partition("@")
+    return pid.isdigit() and _start_ticks(int(pid)) != ticks
+
+
+def _start_ticks(pid: int) -> str:
+    """When a process started, in the kernel's words; "" for one that does not exist."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
 
 
 def marked_processes(marker: str | None = None) -> Iterator[tuple[int, str]]:
