@@ -1,11 +1,11 @@
 """Puts the embedded GitLab together: routes of every module, middleware, error shapes.
 
-    request ─► counters ─► faults ─► router ─► endpoint (a worker thread) ─► World
-                                       │
-      /api/v4/...      rest_*.py       │  /GROUP/PROJECT.git/...   git_http.py, lfs.py
-      /api/graphql     graphql_app.py  │  /-/..., /GROUP/PROJECT   counters, faults, pages
+    request ─► counters ─► faults ─► headers, 304 ─► throttles ─► router ─► endpoint ─► World
+                                                                    │    (a worker thread)
+      /api/v4/...    rest_*.py            /GROUP/PROJECT.git/...    git_http.py, lfs.py
+      /api/graphql   graphql_app.py       /-/..., /GROUP/PROJECT    counters, faults, pages
 
-Endpoints find the shared objects at `request.app.state`: `world`, `faults`, `counters`.
+Endpoints find the shared objects at `request.app.state`: `world`, `limiter`, `faults`, `counters`.
 """
 
 from __future__ import annotations
@@ -17,9 +17,30 @@ import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
-from devserver import counters, errors, faults, git_http, graphql_app, lfs, pages
+from devserver import (
+    counters,
+    errors,
+    faults,
+    git_http,
+    graphql_app,
+    lfs,
+    pages,
+    rest_archive,
+    rest_branches,
+    rest_commits,
+    rest_events,
+    rest_files,
+    rest_members,
+    rest_projects,
+    rest_tree,
+    rest_users,
+)
+from devserver.middleware import ConditionalGet, EncodedPath, StandardHeaders
+from devserver.throttles import ApplicationLimiter, ThrottleMiddleware
 from devserver.world import World
 
 
@@ -32,6 +53,10 @@ def create_app(world: World, fault_config: Mapping[str, object] | None = None) -
         middleware=[
             Middleware(counters.CounterMiddleware, request_counters),
             Middleware(faults.FaultMiddleware, fault_switch),
+            Middleware(StandardHeaders),
+            Middleware(ConditionalGet),
+            Middleware(EncodedPath),
+            Middleware(ThrottleMiddleware, world),
         ],
         exception_handlers={
             errors.Refusal: errors.render,
@@ -40,7 +65,9 @@ def create_app(world: World, fault_config: Mapping[str, object] | None = None) -
         },
         lifespan=_lifespan,
     )
+    app.router.redirect_slashes = False
     app.state.world = world
+    app.state.limiter = ApplicationLimiter(world.limits)
     app.state.faults = fault_switch
     app.state.counters = request_counters
     return app
@@ -49,6 +76,16 @@ def create_app(world: World, fault_config: Mapping[str, object] | None = None) -
 def routes() -> list[BaseRoute]:
     """Return every route; the catch-all pages of projects come last."""
     return [
+        *rest_users.routes,
+        *rest_projects.routes,
+        *rest_tree.routes,
+        *rest_files.routes,
+        *rest_commits.routes,
+        *rest_branches.routes,
+        *rest_archive.routes,
+        *rest_members.routes,
+        *rest_events.routes,
+        Route("/api/v3/{rest:path}", _gone, methods=["GET", "POST", "PUT", "DELETE"]),
         *graphql_app.routes,
         *counters.routes,
         *faults.routes,
@@ -64,3 +101,7 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
     world: World = app.state.world
     anyio.to_thread.current_default_thread_limiter().total_tokens = world.limits.threads
     yield
+
+
+async def _gone(_request: Request) -> Response:
+    return JSONResponse({"error": "API V3 is no longer supported. Use API V4 instead."}, 410)

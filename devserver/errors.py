@@ -46,6 +46,18 @@ class ApiError(Refusal):
         return JSONResponse({"message": self.message}, self.status, self.headers)
 
 
+class InvalidJsonError(Refusal):
+    """A JSON body that is none; the one answer in both shapes."""
+
+    def __init__(self) -> None:
+        super().__init__(400)
+
+    def response(self) -> Response:
+        """Return the answer."""
+        text = "Invalid json"
+        return JSONResponse({"message": text, "error": text}, self.status)
+
+
 class ParameterError(Refusal):
     """A refusal of parameter validation or routing."""
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 
 import pygit2
-from pygit2.enums import FileMode, ObjectType
+from pygit2.enums import FileMode, ObjectType, SortMode
 
 from devserver.history import History
 from devserver.objects import Commit, DiffSize, Entry, Signature
@@ -166,22 +166,28 @@ class Repository:
             found = self._history.walk(commit_id, path.strip("/"), first_parent=first_parent)
             yield from map(_commit, found)
 
+    def ids_between(self, start: str, end: str) -> list[str]:
+        """Return the commits reachable from `end` but not from `start`, oldest first."""
+        walker = self._git.walk(end, SortMode.TOPOLOGICAL | SortMode.REVERSE)
+        walker.hide(start)
+        return [str(commit.id) for commit in walker]
+
     def count_new(self, before: str | None, after: str | None) -> int:
         """Count the commits a push brought to a branch."""
         return 0 if after is None else self._history.count(after, without=before)
 
     def diff_size(self, commit_id: str) -> DiffSize:
         """Count the lines a commit changed."""
-        commit = self._git[commit_id]
-        if not commit.parent_ids:
-            stats = commit.tree.diff_to_tree(swap=True).stats
-        else:
-            stats = self._git[commit.parent_ids[0]].tree.diff_to_tree(commit.tree).stats
+        parent_ids = self._git[commit_id].parent_ids
+        stats = self.diff(str(parent_ids[0]) if parent_ids else None, commit_id).stats
         return DiffSize(stats.insertions, stats.deletions)
 
-    def diff(self, before: str, after: str) -> pygit2.Diff:
-        """Return the difference between two commits."""
-        return self._git[before].tree.diff_to_tree(self._git[after].tree)
+    def diff(self, before: str | None, after: str) -> pygit2.Diff:
+        """Return the difference between two commits (None: from nothing)."""
+        new = self._git[after].tree
+        if before is None:
+            return new.diff_to_tree(swap=True)
+        return self._git[before].tree.diff_to_tree(new)
 
     def merge_base(self, one: str, other: str) -> str | None:
         """Return the best common ancestor of two commits."""

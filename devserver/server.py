@@ -24,7 +24,8 @@ _GRACE_S = 5
 
 def bind(world: World, port: int) -> socket.socket:
     """Take a port of the loopback interface (0: a free one) and tell the world its address."""
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    # Only sockets that name TCP get TCP_NODELAY from asyncio; without it every answer takes 40 ms.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind((HOST, port))
     world.external_url = f"http://{HOST}:{listener.getsockname()[1]}"

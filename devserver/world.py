@@ -232,6 +232,12 @@ class World:
             )
             self._protected.setdefault(project.id, {})[branch] = push_level
 
+    def unprotect_branch(self, project: Project, branch: str) -> None:
+        """Let everyone who may push push to a branch."""
+        with self._lock:
+            self._state.delete("protected_branches", project_id=project.id, branch=branch)
+            self._protected.get(project.id, {}).pop(branch, None)
+
     def membership(self, user: User | None, project: Project) -> int:
         """Return the level a user was given on a project, administrators included only if given."""
         if user is None:
