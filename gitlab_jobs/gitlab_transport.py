@@ -12,7 +12,8 @@ import base64
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import DefaultCookiePolicy
@@ -160,6 +161,18 @@ class Transport(requests.Session):
             response.close()
             raise RequestFailed(f"an HTML page instead of data from {place}", sent=True, status=502)
         return response
+
+    @contextmanager
+    def open_stream(self, method: str, url: str, **kwargs: Any) -> Iterator[requests.Response]:
+        """Open a reply whose body is read piece by piece; its faults become errors of ours too."""
+        response = self.request(
+            method, url, stream=True, timeout=self.limits.transfer_timeout, **kwargs
+        )
+        with response:
+            try:
+                yield response
+            except requests.RequestException as error:
+                raise fault(error, f"{method} {url.split('?', 1)[0]}") from error
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.store_worlds import BASE_FILES, NOTEBOOK, TAKE, LocalWorld, StoreWorld
+from support.devserver import DevServer, project, write_world
+from support.store_worlds import (
+    BASE_FILES,
+    NOTEBOOK,
+    OLD_TAKE,
+    TAKE,
+    GitLabWorld,
+    LocalWorld,
+    StoreWorld,
+)
 
 from gitlab_jobs.errors import AlreadyExists, Conflict, Missing, StoreError
 from gitlab_jobs.git_objects import blob_id
 from gitlab_jobs.lfs import Pointer, parse_pointer
 from gitlab_jobs.store import Change, Create, CreatePointer, Delete, Guard, Move, Update
 
-ADAPTERS = ("folder", "checkout")
+ADAPTERS = ("folder", "checkout", "gitlab")
+PROJECTS = [f"bible/p{number}" for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[tuple[DevServer, str]]]:
+    """Fresh projects on one server that is a process of its own."""
+    folder = tmp_path_factory.mktemp("gitlab")
+    config = write_world(folder, projects=[project(path, files=BASE_FILES) for path in PROJECTS])
+    with DevServer(folder / "root", config) as server:
+        yield ((server, path) for path in PROJECTS)
 
 
 @pytest.fixture(params=ADAPTERS)
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> StoreWorld:
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreWorld]:
     """The project behind each adapter in turn."""
-    return LocalWorld(tmp_path / "project", with_git=request.param == "checkout")
+    if request.param == "gitlab":
+        server, path = next(request.getfixturevalue("projects"))
+        gitlab = GitLabWorld(server, path, tmp_path / "cache")
+        yield gitlab
+        gitlab.session.close()
+    else:
+        yield LocalWorld(tmp_path / "project", with_git=request.param == "checkout")
 
 
 def quiet(_done: int, _total: int) -> None:
@@ -150,9 +176,7 @@ def test_of_many_creators_of_one_path_one_wins(world: StoreWorld) -> None:
 
 def test_a_snapshot_has_notebooks_pointers_and_root_files_only(world: StoreWorld) -> None:
     """Never media, never other people's files."""
-    pointer = Pointer("ab" * 32, 5)
-    world.person_writes(TAKE, pointer.text())
-    world.person_writes(".project/attachments/pointers/MAT/broken.webm", b"")
+    world.person_writes(".project/attachments/pointers/MAT/broken.flac", b"")
     world.person_writes(".project/sourceTexts/MAT.source", b"{}")
     world.person_writes("files/target/notes.txt", b"not a notebook")
     world.person_writes("gpu_jobs/job_a/logs.txt", b"a log")
@@ -161,7 +185,7 @@ def test_a_snapshot_has_notebooks_pointers_and_root_files_only(world: StoreWorld
         ".gitattributes": BASE_FILES[".gitattributes"],
         "metadata.json": BASE_FILES["metadata.json"],
         NOTEBOOK: BASE_FILES[NOTEBOOK],
-        TAKE: pointer.text(),
+        OLD_TAKE: BASE_FILES[OLD_TAKE],
     }
     assert snapshot.revision
 

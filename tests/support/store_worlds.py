@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Protocol
+from urllib.parse import quote
 
+import requests
+from support.devserver import DevServer
+
+from gitlab_jobs.gitlab_session import GitLabSession
+from gitlab_jobs.gitlab_store import GitLabStore
+from gitlab_jobs.lfs import Pointer
+from gitlab_jobs.lfs_transfer import LfsTransfer
 from gitlab_jobs.local_store import LocalStore
-from gitlab_jobs.store import ProjectStore
+from gitlab_jobs.object_cache import ObjectCache
+from gitlab_jobs.store import ProjectRef, ProjectStore
 
 GITATTRIBUTES = (
     b"*.webm filter=lfs diff=lfs merge=lfs -text\n*.wav filter=lfs diff=lfs merge=lfs -text\n"
 )
 NOTEBOOK = "files/target/MAT.codex"
 TAKE = ".project/attachments/pointers/MAT/audio-1.webm"
+OLD_TAKE = ".project/attachments/pointers/MAT/audio-0.webm"
+OLD_POINTER = Pointer("ab" * 32, 5)
 BASE_FILES: Mapping[str, bytes] = {
     ".gitattributes": GITATTRIBUTES,
     "metadata.json": b'{"format": "scripture burrito"}',
     "gpu_jobs/manifest.yaml": b"version: 1\njobs: []\n",
+    OLD_TAKE: OLD_POINTER.text(),
     NOTEBOOK: '{"cells": [], "note": "ተ"}'.encode(),
 }
 
@@ -58,3 +71,37 @@ class LocalWorld:
     def content(self, path: str) -> bytes | None:
         local = self.root / path
         return local.read_bytes() if local.is_file() else None
+
+
+class GitLabWorld:
+    """A project on the embedded GitLab, which a translator edits through the API."""
+
+    def __init__(self, server: DevServer, project_path: str, cache: Path) -> None:
+        self._headers = server.headers("translator")
+        self._api = f"{server.url}/api/v4/projects/{quote(project_path, safe='')}"
+        project = self._get("").json()
+        ref = ProjectRef(str(project["id"]), project_path, project["default_branch"])
+        self.session = GitLabSession(server.url, server.token("worker"))
+        self.transfer = LfsTransfer(self.session, ObjectCache(cache))
+        self.store = GitLabStore(self.session, ref, self.transfer)
+
+    def person_writes(self, path: str, content: bytes | None) -> None:
+        exists = self.content(path) is not None
+        action = {"action": "delete" if content is None else "update" if exists else "create"}
+        text = b64encode(content or b"").decode()
+        body = {
+            "branch": "main",
+            "commit_message": "a person",
+            "actions": [{**action, "file_path": path, "content": text, "encoding": "base64"}],
+        }
+        reply = requests.post(
+            f"{self._api}/repository/commits", json=body, headers=self._headers, timeout=30
+        )
+        assert reply.status_code == 201, reply.text
+
+    def content(self, path: str) -> bytes | None:
+        reply = self._get(f"/repository/files/{quote(path, safe='')}/raw?ref=main")
+        return None if reply.status_code == 404 else reply.content
+
+    def _get(self, path: str) -> requests.Response:
+        return requests.get(self._api + path, headers=self._headers, timeout=30)
