@@ -167,6 +167,28 @@ def cells_of(notebook: Notebook) -> Iterator[Cell]:
             yield Cell(notebook.path, position, json)
 
 
+def cells_by_id(notebook: Notebook) -> dict[str, Cell]:
+    """Cells that an id leads to: of several with one id, which the editor will merge, the first alive."""
+    by_id: dict[str, Cell] = {}
+    for cell in cells_of(notebook):
+        known = by_id.get(cell.id)
+        if known is None or (why_not_alive(known) and not why_not_alive(cell)):
+            by_id[cell.id] = cell
+    by_id.pop("", None)
+    return by_id
+
+
+def why_not_alive(cell: Cell) -> str | None:
+    """Why a cell is no place for text or audio at all, whoever asks; None if it is one."""
+    if cell.type != "text":
+        return f"it is not a verse ({cell.type})"
+    if cell.is_deleted:
+        return "it was deleted"
+    if cell.is_merged:
+        return "it was merged into another verse"
+    return "it is hidden" if cell.is_hidden else None
+
+
 def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 

@@ -53,6 +53,11 @@ class Notebook:
     _text: str
     _spans: tuple[tuple[int, int], ...]
 
+    @property
+    def keeps_source_tags(self) -> bool:
+        """Whether the editor flags text here whose tags differ from those of the source text."""
+        return self.metadata.get("enforceHtmlStructure") is True
+
     def save(self, changed: Mapping[int, JsonObject]) -> bytes:
         """The file with the cells at these positions replaced; without any, the bytes as read."""
         unit, newline = _style(self._text)

@@ -29,7 +29,7 @@ class Reference:
 
 def parse_reference(text: str) -> Reference | None:
     """Read a reference, with or without a leftover suffix; None for anything else."""
-    match = _REFERENCE.match(_SUFFIX.sub("", text.strip()))
+    match = _REFERENCE.match(_without_suffix(text.strip()))
     if match is None:
         return None
     book, chapter, verse, last = match.groups()
@@ -42,7 +42,7 @@ def reference_of(metadata: Mapping[str, Any]) -> str | None:
     if isinstance(cell_id, str) and _ENDS_AS_REFERENCE.search(cell_id):
         return cell_id
     first = first_global_reference(metadata)
-    if first is not None and _ENDS_AS_REFERENCE.search(stripped := _SUFFIX.sub("", first)):
+    if first is not None and _ENDS_AS_REFERENCE.search(stripped := _without_suffix(first)):
         return stripped
     book, chapter, verse = (metadata.get(key) for key in ("bookCode", "chapter", "verse"))
     built = f"{book} {chapter}:{verse}"
@@ -56,3 +56,8 @@ def first_global_reference(metadata: Mapping[str, Any]) -> str | None:
     if not isinstance(references, list) or not references or not isinstance(references[0], str):
         return None
     return references[0]
+
+
+def _without_suffix(text: str) -> str:
+    """Take a leftover suffix away; the end of a range ("4:1-3") only looks like one."""
+    return text if _ENDS_AS_REFERENCE.search(text) else _SUFFIX.sub("", text)

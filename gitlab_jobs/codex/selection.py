@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from gitlab_jobs.callbacks import Skipped
-from gitlab_jobs.codex.cells import Cell, cells_of
+from gitlab_jobs.codex.cells import Cell, cells_by_id, why_not_alive
 from gitlab_jobs.codex.filters import FilterMatcher, Match
 from gitlab_jobs.codex.notebook import Notebook
 from gitlab_jobs.codex.takes import (
@@ -123,7 +123,7 @@ def select_for_transcription(
     notebooks: Sequence[Notebook], verse_filter: VerseFilter, pointers: Pointers
 ) -> Selection:
     """Cells with usable audio, and without text unless the job lists them."""
-    strict = {notebook.path for notebook in notebooks if keeps_source_tags(notebook)}
+    strict = {notebook.path for notebook in notebooks if notebook.keeps_source_tags}
 
     def judge(cell: Cell, match: Match) -> _Verdict:
         found = _usable_take(cell, pointers)
@@ -165,22 +165,6 @@ def texts_by_people(notebooks: Sequence[Notebook], bots: Collection[str] = ()) -
     )
 
 
-def keeps_source_tags(notebook: Notebook) -> bool:
-    """Whether the editor flags text in this notebook whose tags differ from the source text."""
-    return notebook.metadata.get("enforceHtmlStructure") is True
-
-
-def why_not_alive(cell: Cell) -> str | None:
-    """Why a cell is no place for text or audio at all, whoever asks; None if it is one."""
-    if cell.type != "text":
-        return f"it is not a verse ({cell.type})"
-    if cell.is_deleted:
-        return "it was deleted"
-    if cell.is_merged:
-        return "it was merged into another verse"
-    return "it is hidden" if cell.is_hidden else None
-
-
 def _select(notebooks: Sequence[Notebook], verse_filter: VerseFilter, judge: _Judge) -> Selection:
     matcher = FilterMatcher(verse_filter)
     cells = list(_addressable_cells(notebooks))
@@ -201,15 +185,8 @@ def _select(notebooks: Sequence[Notebook], verse_filter: VerseFilter, judge: _Ju
 
 
 def _addressable_cells(notebooks: Sequence[Notebook]) -> Iterator[Cell]:
-    """Cells that an id leads to: of several with one id in a file, the first living one."""
     for notebook in notebooks:
-        by_id: dict[str, Cell] = {}
-        for cell in cells_of(notebook):
-            known = by_id.get(cell.id)
-            if known is None or (why_not_alive(known) and not why_not_alive(cell)):
-                by_id[cell.id] = cell
-        by_id.pop("", None)
-        yield from by_id.values()
+        yield from cells_by_id(notebook).values()
 
 
 def _why_out_of_scope(cell: Cell, match: Match, *, has_verses: bool) -> _Reason | None:
