@@ -97,7 +97,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         raise AudioUnreadable(path, "there is no such file")
     if path.stat().st_size == 0:
         raise AudioUnreadable(path, "the file is empty")
-    # Reading through a Python file leaves FFmpeg without a name to resolve others against.
+    # Reading through a Python file lets every protocol of FFmpeg itself be forbidden.
     with path.open("rb") as file:
         try:
             container = av.open(

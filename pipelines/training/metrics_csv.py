@@ -1,7 +1,7 @@
 """The loss curve as `training_metrics.csv`, in the form that the editor's graph reads.
 
 Plain commas, no quoting, a blank cell where there is no value; at most `MAX_ROWS` rows, because the
-graph fails on very long files. The file is replaced whole, so that it can be read at any time.
+graph fails on very long files. Complete after every call, so that it can be uploaded at any time.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TextIO
 
 MAX_ROWS = 8_000
 
@@ -44,7 +45,12 @@ class MetricsLog:
         self._rows.append(row)
         if len(self._rows) > self._max_rows:
             self._thin()
-        self._write()
+            self._write()
+        elif not self._path.exists():
+            self._write()
+        else:
+            with self._path.open("a", encoding="ascii", newline="") as file:
+                self._writer(file).writerow(row)
 
     def _thin(self) -> None:
         """Keep every second row, and always the newest."""
@@ -55,12 +61,14 @@ class MetricsLog:
     def _write(self) -> None:
         temporary = self._path.with_name(f".{self._path.name}.part")
         with temporary.open("w", encoding="ascii", newline="") as file:
-            writer = csv.DictWriter(
-                file, ("epoch", *self._columns), lineterminator="\n", extrasaction="ignore"
-            )
+            writer = self._writer(file)
             writer.writeheader()
             writer.writerows(self._rows)
         temporary.replace(self._path)
+
+    def _writer(self, file: TextIO) -> csv.DictWriter[str]:
+        columns = ("epoch", *self._columns)
+        return csv.DictWriter(file, columns, lineterminator="\n", extrasaction="ignore")
 
 
 def _cell(value: float | None) -> str:
