@@ -68,6 +68,10 @@ class RequestFailed(Unavailable):
         self.retry_after_s = retry_after_s
 
 
+class NotData(RequestFailed):
+    """A page for people came instead of data: a proxy, a maintenance notice, or no GitLab at all."""
+
+
 def refusal(response: requests.Response) -> StoreError:
     """The error that a reply of status 400 or more stands for."""
     text = reply_text(response)

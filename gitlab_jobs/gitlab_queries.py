@@ -14,9 +14,13 @@ from typing import Any
 
 from gitlab_jobs.git_objects import is_blob
 from gitlab_jobs.paths import JOBS_FOLDER, MANIFEST_PATH
+from gitlab_jobs.yaml_text import MAX_BYTES
 
 MAX_COMPLEXITY = 250
 MAX_PATHS_AT_ONCE = 50
+MAX_ALIAS_PATHS = 20
+MANIFEST_BYTES = MAX_BYTES + 1
+"""As much of a manifest or response as it takes to see that it is too long."""
 PROJECT_GID = "gid://gitlab/Project/"
 
 SCAN = f"""

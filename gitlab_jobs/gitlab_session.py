@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitlab_jobs.backoff import retrying
-from gitlab_jobs.errors import Denied, Missing, StoreError
+from gitlab_jobs.errors import Denied, Forbidden, Missing, StoreError
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_transport import ServerClock, Transport, TransportOptions
 
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 GRAPHQL_PATH = "/api/graphql"
+BLOCK_BYTES = 256 << 10
 NO_GRAPHQL_CODES = frozenset({"undefinedField", "argumentNotAccepted", "undefinedType"})
 LESS_AT_ONCE = ("Timeout on", "complexity", "timed out")
 
@@ -114,6 +115,21 @@ class GitLabSession:
             raise RequestFailed("a GraphQL reply without data", sent=True)
         return data
 
+    def read_blob(self, project_id: str, object_id: str, max_bytes: int) -> bytes:
+        """The exact bytes of a file by its blob id, but not more than `max_bytes` of them."""
+        url = f"{self.url}/api/v4/projects/{project_id}/repository/blobs/{object_id}/raw"
+
+        def receive() -> bytes:
+            content = b""
+            with self.transport.open_stream("GET", url) as reply:
+                for block in reply.iter_content(BLOCK_BYTES):
+                    content += block
+                    if len(content) >= max_bytes:
+                        break
+            return content[:max_bytes]
+
+        return self.call(receive)
+
     def close(self) -> None:
         """Close all connections."""
         self.transport.close()
@@ -121,8 +137,8 @@ class GitLabSession:
     def _post_graphql(self, body: dict[str, Any]) -> dict[str, Any]:
         try:
             reply = self.client.http_post(f"{self.url}{GRAPHQL_PATH}", post_data=body)
-        except Missing as error:
-            raise GraphQLUnsupported("this server has no GraphQL") from error
+        except (Missing, Forbidden) as error:
+            raise GraphQLUnsupported(f"no GraphQL for us: {error}") from error
         if not isinstance(reply, dict):
             raise RequestFailed("a GraphQL reply that is not JSON", sent=True)
         return reply

@@ -14,9 +14,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitlab_jobs.errors import Forbidden, Missing, OutcomeUnknown
+from gitlab_jobs.errors import Forbidden, Missing, OutcomeUnknown, StoreError
 from gitlab_jobs.gitlab_actions import actions_for
-from gitlab_jobs.gitlab_archive import MAX_STREAM_BYTES, ROOT_FILES, ArchiveTooLarge, read_archive
+from gitlab_jobs.gitlab_archive import (
+    MAX_FILE_BYTES,
+    MAX_STREAM_BYTES,
+    ROOT_FILES,
+    ArchiveTooLarge,
+    read_archive,
+)
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_queries import MAX_PATHS_AT_ONCE, PROJECT_GID, READ, Blob, blobs_of
 from gitlab_jobs.gitlab_session import GitLabSession, GraphQLUnsupported
@@ -207,8 +213,10 @@ class GitLabStore:
         """The bytes of a file that GraphQL could only show as re-encoded text."""
         if blob.content is not None:
             return blob.content
-        content = self._session.call(lambda: self._remote.repository_raw_blob(blob.oid))
-        return bytes(content)
+        content = self._session.read_blob(self._project.id, blob.oid, MAX_FILE_BYTES + 1)
+        if len(content) > MAX_FILE_BYTES:
+            raise StoreError(f"{blob.path} in {self._project.path} is over {MAX_FILE_BYTES} bytes")
+        return content
 
     def _archive(self, head: str, folder: str | None, max_bytes: int) -> dict[str, bytes]:
         try:

@@ -26,7 +26,7 @@ from requests.auth import AuthBase
 
 from gitlab_jobs.backoff import Breaker, RetryBudget, RetryOptions
 from gitlab_jobs.errors import Denied, Forbidden
-from gitlab_jobs.gitlab_errors import RequestFailed, fault, http_date, refusal
+from gitlab_jobs.gitlab_errors import NotData, RequestFailed, fault, http_date, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class Transport(requests.Session):
                 self._refuse(response)
         if is_html(response.headers):
             response.close()
-            raise RequestFailed(f"an HTML page instead of data from {place}", sent=True, status=502)
+            raise NotData(f"an HTML page instead of data from {place}", sent=True, status=502)
         return response
 
     @contextmanager
