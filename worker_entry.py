@@ -1,1 +1,37 @@
-"""The GitLab worker daemon: argv and environment in, exit code out; wires adapters, decides nothing."""
+"""The GitLab worker daemon: argv and environment in, exit code out; decides nothing itself.
+
+Imports settings only until the command line is understood, so that `--help` answers at once. Never
+imports torch, numpy or a model library: those live in the children.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from gitlab_jobs.errors import ConfigError
+from gitlab_jobs.settings import load_settings
+
+PROGRAM = "worker_entry.py"
+HANDLER_LOADER = "handlers.loader:load_handler"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the daemon, `--check` or `--plan`; returns the exit code."""
+    try:
+        settings = load_settings(argv)
+        from gitlab_jobs import daemon
+
+        report = daemon.run(settings, loader=HANDLER_LOADER)
+    except ConfigError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    for line in report.lines:
+        print(line)
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

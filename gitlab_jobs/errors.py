@@ -11,7 +11,8 @@ Knows no transport and no format: adapters translate their own failures into the
     │  ├─ Forbidden             this project or branch refuses us (403, archived, protected)
     │  ├─ Missing               a path, project or object is not there
     │  ├─ AlreadyExists         a path that had to be absent is there (claim lost)
-    │  └─ Conflict              somebody moved the branch or the file: read again, apply again
+    │  ├─ Conflict              somebody moved the branch or the file: read again, apply again
+    │  └─ LeaseLost             the job is not ours any more: write nothing, ever
     ├─ ManifestError            the whole manifest is unreadable: that project is skipped and named
     └─ JobError                 the job's own fault: `failed`, with words for a translator
        ├─ InvalidJob
@@ -85,6 +86,17 @@ class Conflict(StoreError):
     """The branch or the file moved between reading and writing."""
 
     code = "PUBLISH_CONFLICT"
+
+
+class LeaseLost(StoreError):
+    """The job is not ours any more; `reason` tells a take-over from a deleted job folder."""
+
+    code = "CLAIM_LOST"
+
+    def __init__(self, reason: CancelReason) -> None:
+        """Keep the reason: it becomes the attempt's."""
+        super().__init__(reason.value)
+        self.reason = reason
 
 
 class ManifestError(ScriptoriumError):

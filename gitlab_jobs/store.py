@@ -162,7 +162,9 @@ class ProjectStore(Protocol):
     ) -> dict[str, Path]:
         """Verified local files by oid; objects the server does not have are left out."""
 
-    def send_objects(self, files: Collection[Path], progress: TransferProgress) -> dict[Path, Pointer]:
+    def send_objects(
+        self, files: Collection[Path], progress: TransferProgress
+    ) -> dict[Path, Pointer]:
         """Upload what the server lacks, verified; returns the pointer of each file."""
 
     def can_write(self) -> bool:

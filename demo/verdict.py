@@ -1,0 +1,148 @@
+"""Judges the demo from two clones of the project, before and after, and from nothing else.
+
+Reads `.codex` files as plain JSON on purpose: what the product wrote is checked without its own code.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from demo import world
+from demo.project import LJ, NOTEBOOKS
+from pipelines.text.metrics import spoken_error_rates
+
+MAX_WHISPER_CER = 0.1
+MAX_TRAINING_CER = 0.2
+TRANSCRIPTS = {
+    **{f"LJ001-{number:04}": text for number, text in enumerate(LJ, start=1)},
+    "jfk_inaugural": "And so my fellow Americans, ask not what your country can do for you, ask what "
+    "you can do for your country.",
+    "austen_0870": "and mister john dashwood had then leisure to consider how much there might be "
+    "prudently in his power to do for them",
+    "austen_0880": "he was not an ill disposed young man",
+    "austen_0890": "unless to be rather cold hearted and rather selfish is to be ill disposed",
+    "austen_0920": "had he married a more amiable woman he might have been made still more "
+    "respectable than he was",
+    "austen_0930": "he might even have been made amiable himself",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One cell that got text; rates against what was really said."""
+
+    reference: str
+    before: str
+    after: str
+    cer: float
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What came of the demo; `problems` is empty if everything is right."""
+
+    rows: list[Row] = field(default_factory=list)
+    states: dict[str, str] = field(default_factory=dict)
+    whisper_cer: float = 1.0
+    training_cer: list[float] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def judge(before: Path, after: Path) -> Verdict:
+    """Compare the project before and after."""
+    verdict = Verdict()
+    _check_jobs(after, verdict)
+    _check_cells(before, after, verdict)
+    _check_untouched(before, after, verdict)
+    _check_training(after, verdict)
+    return verdict
+
+
+def _check_jobs(after: Path, verdict: Verdict) -> None:
+    for job in (world.WHISPER_JOB, world.TRAINING_JOB, world.INFERENCE_JOB):
+        path = after / "gpu_jobs" / f"job_{job}" / "response.yaml"
+        response = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
+        state = str(response.get("state", "pending"))
+        verdict.states[job] = state
+        if state != "completed":
+            why = response.get("error_message") or "no reason given"
+            verdict.problems.append(f"job {job} is {state}: {why}")
+
+
+def _check_cells(before: Path, after: Path, verdict: Verdict) -> None:
+    expected = set(world.waiting_verses())
+    whisper: list[tuple[str, str]] = []
+    for book, (_, verses) in NOTEBOOKS.items():
+        old, new = _cells(before, book), _cells(after, book)
+        if list(old) != list(new):
+            verdict.problems.append(f"{book} has other cells than before")
+            continue
+        for identity, cell in new.items():
+            if cell == old[identity]:
+                continue
+            reference = cell["metadata"]["data"].get("globalReferences", [identity])[0]
+            if reference not in expected:
+                verdict.problems.append(f"{reference} was changed, which nobody asked for")
+                continue
+            expected.discard(reference)
+            said = TRANSCRIPTS[verses[int(reference.rpartition(":")[2]) - 1].clip]
+            rate = spoken_error_rates([said], [cell["value"]]).cer
+            verdict.rows.append(Row(reference, old[identity]["value"], cell["value"], rate))
+            if book == world.TRANSCRIBED_BY_WHISPER[0]:
+                whisper.append((said, cell["value"]))
+            _check_edit(cell, reference, verdict)
+    verdict.problems += [f"{reference} was left without text" for reference in sorted(expected)]
+    if whisper:
+        said_all, heard_all = zip(*whisper, strict=True)
+        verdict.whisper_cer = spoken_error_rates(said_all, heard_all).cer
+    if verdict.whisper_cer > MAX_WHISPER_CER:
+        verdict.problems.append(f"Whisper's CER is {verdict.whisper_cer:.2f}")
+
+
+def _check_edit(cell: dict[str, Any], reference: str, verdict: Verdict) -> None:
+    newest = max(cell["metadata"]["edits"], key=lambda edit: edit["timestamp"])
+    if newest["editMap"] != ["value"] or newest["value"] != cell["value"]:
+        verdict.problems.append(
+            f"{reference} has text without an edit: it would be lost in a merge"
+        )
+
+
+def _check_untouched(before: Path, after: Path, verdict: Verdict) -> None:
+    """Nothing but the filled notebooks and the jobs' own folders may differ."""
+    filled = {f"files/target/{book}.codex" for book in ("XXB", "XXC")}
+    old, new = dict(_files(before)), dict(_files(after))
+    for path in sorted(old.keys() | new.keys()):
+        own = path.startswith("gpu_jobs/job_")
+        if old.get(path) != new.get(path) and path not in filled and not own:
+            verdict.problems.append(f"{path} was changed, which nobody asked for")
+
+
+def _check_training(after: Path, verdict: Verdict) -> None:
+    path = after / "gpu_jobs" / f"job_{world.TRAINING_JOB}" / "checkpoint" / "training_metrics.csv"
+    if not path.exists():
+        verdict.problems.append("the training left no training_metrics.csv")
+        return
+    with path.open(encoding="utf-8", newline="") as lines:
+        rates = [float(row["val_cer"]) for row in csv.DictReader(lines) if row.get("val_cer")]
+    verdict.training_cer = rates
+    if not rates or rates[-1] >= rates[0] or min(rates) >= MAX_TRAINING_CER:
+        verdict.problems.append(f"the training did not learn: CER {rates[:1]} to {rates[-1:]}")
+
+
+def _cells(clone: Path, book: str) -> dict[str, dict[str, Any]]:
+    text = (clone / "files" / "target" / f"{book}.codex").read_text(encoding="utf-8")
+    return {cell["metadata"]["id"]: cell for cell in json.loads(text)["cells"]}
+
+
+def _files(clone: Path) -> Iterator[tuple[str, bytes]]:
+    for path in clone.rglob("*"):
+        relative = path.relative_to(clone)
+        if path.is_file() and relative.parts[0] != ".git":
+            yield relative.as_posix(), path.read_bytes()

@@ -1,0 +1,130 @@
+"""Claiming a job: making its `response.yaml` and lease file where none were, in one commit.
+
+Also the two answers that need no work: acknowledging a job that was canceled before it began, and
+refusing an entry that cannot be run. Creation is the lock, so each happens once among all workers.
+Knows no queue: `scanner` finds candidates, `worker` decides.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gitlab_jobs import paths
+from gitlab_jobs.errors import AlreadyExists, OutcomeUnknown
+from gitlab_jobs.job import CancelReason, Job, JobState
+from gitlab_jobs.lease import Lease, Patience, token_content
+from gitlab_jobs.response import Response, dump_response
+from gitlab_jobs.store import Change, Create, ProjectStore
+
+logger = logging.getLogger(__name__)
+
+NONCE_BYTES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who claims: `boot_id` tells two runs of the same worker apart; `lease_s` is the time to live."""
+
+    worker_id: str
+    boot_id: str
+    lease_s: int
+
+
+def claim(
+    store: ProjectStore, job: Job, claimant: Claimant, patience: Patience, *, attempt: int = 1
+) -> Lease:
+    """Make a pending job ours, or say that it is not to be had.
+
+    Raises:
+        AlreadyExists: somebody else holds it (or held it before).
+        Forbidden, Denied, Unavailable: as the store says; nothing was claimed.
+    """
+    nonce = secrets.token_hex(NONCE_BYTES)
+    lease_path = paths.lease_path(job.job_id, 1, nonce)
+    response = Response(
+        worker_id=claimant.worker_id,
+        state=JobState.RUNNING,
+        timestamp=datetime.now(UTC),
+        epochs_completed=0 if job.mode.trains else None,
+        status_message="Claimed; getting ready",
+        claim=nonce,
+        lease=lease_path,
+        lease_n=1,
+        lease_seconds=claimant.lease_s,
+        boot_id=claimant.boot_id,
+        attempt=attempt,
+        retry_count=attempt,
+    )
+    changes: list[Change] = [
+        Create(paths.response_path(job.job_id), dump_response(response)),
+        Create(lease_path, token_content(response)),
+    ]
+    for trial in patience.attempts():
+        with trial:
+            try:
+                store.commit(changes, f"scriptorium: claim job {job.job_id}")
+            except (AlreadyExists, OutcomeUnknown) as error:
+                _settle_claim(store, job, lease_path, error)
+    logger.info("claimed job %s in %s, attempt %d", job.job_id, store.project.path, attempt)
+    return Lease(store, job, lease_path=lease_path, response=response)
+
+
+def acknowledge_cancel(store: ProjectStore, job_id: str, claimant: Claimant) -> None:
+    """Answer a job that its user canceled before anybody started it, so that it stops pending.
+
+    Raises:
+        AlreadyExists: somebody answered or claimed it already.
+    """
+    _answer(
+        store,
+        job_id,
+        Response(
+            worker_id=claimant.worker_id,
+            state=JobState.CANCELED,
+            timestamp=datetime.now(UTC),
+            termination_reason=CancelReason.USER_CANCELED.value,
+        ),
+    )
+
+
+def refuse(store: ProjectStore, job_id: str, message: str, claimant: Claimant) -> None:
+    """Answer an entry that can never run with `failed` and the reason.
+
+    Raises:
+        AlreadyExists: somebody answered it already.
+    """
+    _answer(
+        store,
+        job_id,
+        Response(
+            worker_id=claimant.worker_id,
+            state=JobState.FAILED,
+            timestamp=datetime.now(UTC),
+            error_message=f"This job cannot be run: {message}.",
+            error_code="MANIFEST_INVALID",
+        ),
+    )
+
+
+def _answer(store: ProjectStore, job_id: str, response: Response) -> None:
+    path = paths.response_path(job_id)
+    store.commit(
+        [Create(path, dump_response(response))], f"scriptorium: {response.state} job {job_id}"
+    )
+    logger.info("answered job %s in %s: %s", job_id, store.project.path, response.state)
+
+
+def _settle_claim(
+    store: ProjectStore, job: Job, lease_path: str, error: AlreadyExists | OutcomeUnknown
+) -> None:
+    """Return if the claim is ours after all (a lost reply met by its retry); else raise."""
+    response_path = paths.response_path(job.job_id)
+    found = store.read([response_path, lease_path])
+    if lease_path in found:
+        return
+    if response_path in found:
+        raise AlreadyExists(f"job {job.job_id} is somebody else's") from error
+    raise error

@@ -1,0 +1,138 @@
+"""Wires a worker from settings: adapters, logging, signals, readiness; owns nothing else.
+
+    settings ─► token ─► session ─► catalog ─┬─► scanner ─► Worker.run
+               (or --project-dir) ───────────┘        --plan: show offers, --check: doctor
+
+Start order: log, lock of the work directory, credential check, readiness. The exit codes are those of
+`docs/reference/exit-codes.md`.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from dataclasses import dataclass
+from threading import Event
+
+from gitlab_jobs.attempt import Bench
+from gitlab_jobs.claims import Claimant
+from gitlab_jobs.doctor import examine
+from gitlab_jobs.errors import ConfigError, Denied, Unavailable
+from gitlab_jobs.gitlab_catalog import GitLabCatalog
+from gitlab_jobs.instance import only_instance
+from gitlab_jobs.local_store import LocalCatalog
+from gitlab_jobs.logs import set_up_logging
+from gitlab_jobs.readiness import Readiness
+from gitlab_jobs.scanner import JobScanner
+from gitlab_jobs.settings import WorkerSettings, read_token
+from gitlab_jobs.store import ProjectCatalog
+from gitlab_jobs.worker import Worker, WorkerParts
+from runner.gpu import inventory
+from runner.masking import Masker
+from runner.signals import Signals
+
+logger = logging.getLogger(__name__)
+
+EXIT_OK = 0
+EXIT_UNAVAILABLE = 69
+EXIT_NO_PERMISSION = 77
+EXIT_DOCTOR = 82
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Lines for standard output and the exit code that goes with them."""
+
+    lines: tuple[str, ...]
+    exit_code: int
+
+
+def run(settings: WorkerSettings, *, loader: str) -> Report:
+    """Do what the settings ask for: serve, `--plan` or `--check`.
+
+    Args:
+        settings: checked settings.
+        loader: "package.module:function" that finds a handler, used in the children only.
+
+    Raises:
+        ConfigError: with its exit code, when started wrongly.
+    """
+    token = None if settings.project_dir else read_token(settings)
+    masker = Masker([token] if token else [])
+    set_up_logging(settings.log_level, settings.log_format, masker.mask)
+    enough = Event()
+    catalog = _catalog(settings, token, enough)
+    if settings.check:
+        return _report_health(settings, catalog)
+    try:
+        account = catalog.account()
+        if settings.plan:
+            return _report_plan(JobScanner(catalog))
+        with only_instance(settings.work_dir):
+            bench = Bench(settings, account.username, loader, _device(), masker.mask, enough)
+            return _serve(settings, catalog, bench)
+    except Denied as error:
+        raise ConfigError(str(error), exit_code=EXIT_NO_PERMISSION) from error
+    except Unavailable as error:
+        raise ConfigError(str(error), exit_code=EXIT_UNAVAILABLE) from error
+
+
+def _catalog(settings: WorkerSettings, token: str | None, enough: Event) -> ProjectCatalog:
+    if settings.project_dir is not None:
+        return LocalCatalog(settings.project_dir)
+    if settings.gitlab_url is None:
+        raise ConfigError(
+            "no GitLab server", hint="set --gitlab-url, or --project-dir for a local checkout"
+        )
+    return GitLabCatalog.connect(
+        settings.gitlab_url,
+        token or "",
+        settings.work_dir.resolve() / "cache",
+        stop=enough,
+        reload_token=lambda: read_token(settings),
+    )
+
+
+def _device() -> str:
+    """The child's device: the first GPU, or "cpu"."""
+    gpus = inventory()
+    if not gpus:
+        logger.info("no GPU found; jobs run on the CPU")
+        return "cpu"
+    logger.info("jobs run on %s (%s)", gpus[0].name, gpus[0].uuid)
+    return gpus[0].uuid
+
+
+def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench) -> Report:
+    signals = Signals()
+    claimant = Claimant(settings.worker_id, secrets.token_hex(8), settings.lease_s)
+    beat = Readiness()
+    parts = WorkerParts(catalog, JobScanner(catalog), bench, claimant, signals, beat.tell)
+    try:
+        with signals.installed():
+            logger.info("worker %s is ready as %s", settings.worker_id, bench.username)
+            Worker(parts).run()
+            beat.stopping()
+    finally:
+        bench.enough.set()
+        signals.close()
+    return Report((), signals.exit_code if signals.wants_end_now else EXIT_OK)
+
+
+def _report_plan(scanner: JobScanner) -> Report:
+    """What the next turn would do, from reads alone."""
+    offers = scanner.scan()
+    lines = [
+        f"would run   {c.project.path}  {c.job.job_id}  {c.job.job_type} {c.job.mode} "
+        f"{c.job.model.type}{f'  ({c.job.name})' if c.job.name else ''}"
+        for c in offers.candidates
+    ]
+    lines += [f"would cancel {c.project.path}  {c.job.job_id}" for c in offers.canceled]
+    lines += [f"would refuse {b.project.path}  {b.job_id}: {b.message}" for b in offers.unreadable]
+    return Report(tuple(lines) or ("nothing to do",), EXIT_OK)
+
+
+def _report_health(settings: WorkerSettings, catalog: ProjectCatalog) -> Report:
+    findings = examine(settings, catalog)
+    worst = EXIT_DOCTOR if any(not finding.is_good for finding in findings) else EXIT_OK
+    return Report(tuple(str(finding) for finding in findings), worst)

@@ -1,0 +1,221 @@
+"""A lease: the proof that one job is ours, and the only hand that writes its files.
+
+The proof is a file *name*, `gpu_jobs/job_<id>/lease/<n>-<nonce>.yaml`. `n` grows with every claim,
+renewal and take-over, the nonce is drawn anew by every owner, so a name never comes back. Every write
+names the current file in the same commit; a writer that was deposed can therefore change nothing.
+(Protocol: create, move, delete and chmod check existence in the very tree the branch moves from.)
+
+    claim ──► renew ──► renew ──► … ──► finish        results, final response, lease gone: one commit
+      │                    └─ name gone: LeaseLost    (taken over, or the folder was deleted)
+      └─ response.yaml exists: AlreadyExists          (somebody else's)
+
+Knows no handler and no process. Called by the keeper thread and the publisher of one attempt, which it
+serialises. Retries passing faults itself, because only it can tell its own success from a loss.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_delay,
+    stop_any,
+    stop_when_event_set,
+    wait_random_exponential,
+)
+
+from gitlab_jobs import paths
+from gitlab_jobs.errors import (
+    Conflict,
+    LeaseLost,
+    Missing,
+    OutcomeUnknown,
+    StoreError,
+    Unavailable,
+)
+from gitlab_jobs.job import CancelReason, Job, JobState
+from gitlab_jobs.response import Response, dump_response, parse_response
+from gitlab_jobs.store import (
+    Change,
+    Delete,
+    FileVersion,
+    Move,
+    ProjectStore,
+    Update,
+)
+from gitlab_jobs.yaml_text import dump_yaml
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a write is tried again; `enough` ends the trying early, also in mid-sleep."""
+
+    total_s: float
+    enough: threading.Event
+    longest_wait_s: float = 60.0
+
+    def attempts(self) -> Retrying:
+        """Try until `total_s` has passed, with full jitter; collisions and outages only."""
+        return Retrying(
+            retry=retry_if_exception_type((Conflict, Unavailable)),
+            wait=wait_random_exponential(multiplier=0.25, max=self.longest_wait_s),
+            stop=stop_any(stop_after_delay(self.total_s), stop_when_event_set(self.enough)),
+            sleep=sleep_using_event(self.enough),
+            before_sleep=_log_retry,
+            reraise=True,
+        )
+
+
+class Lease:
+    """One claimed job. Made by `claims.claim`; safe to use from several threads."""
+
+    def __init__(
+        self, store: ProjectStore, job: Job, *, lease_path: str, response: Response
+    ) -> None:
+        """Take up a lease that is known to be ours; use `claims.claim` to get one."""
+        self._store = store
+        self._lock = threading.Lock()
+        self._path = lease_path
+        self._response = response
+        self.job = job
+
+    @property
+    def response(self) -> Response:
+        """The last response that we know to be on the branch."""
+        return self._response
+
+    @property
+    def path(self) -> str:
+        """The current lease file."""
+        return self._path
+
+    @property
+    def attempt(self) -> int:
+        """Which attempt this is, from 1."""
+        return self._response.attempt or 1
+
+    def renew(self, patience: Patience, **fields: Any) -> None:
+        """Move the lease to its next name and refresh `response.yaml` with these fields.
+
+        Raises:
+            LeaseLost: somebody took over, or the job's folder is gone.
+            StoreError: it could not be done within `patience`; the lease still stands.
+        """
+        with self._lock:
+            number = (self._response.lease_n or 1) + 1
+            following = paths.lease_path(self.job.job_id, number, str(self._response.claim))
+            response = _stamped(self._response, lease=following, lease_n=number, **fields)
+            changes: list[Change] = [
+                Move(self._path, following, token_content(response)),
+                self._update(response),
+            ]
+            step = _Step("renew", lambda: changes, lambda found: following in found, (following,))
+            self._write(step, patience)
+            self._path, self._response = following, response
+
+    def finish(
+        self,
+        compose: Callable[[], Sequence[Change]],
+        patience: Patience,
+        state: JobState,
+        **fields: Any,
+    ) -> None:
+        """Publish results, the final response and the lease's end in one commit.
+
+        Args:
+            compose: makes the result changes from the newest files; called again after a collision.
+            patience: how long to keep trying.
+            state: the final state.
+            fields: further fields of the response.
+
+        Raises:
+            LeaseLost: nothing was and nothing will be published.
+            StoreError: it could not be done within `patience`; nothing was published.
+        """
+        with self._lock:
+            response = _stamped(
+                self._response, state=state, lease=None, lease_n=None, progress=None, **fields
+            )
+
+            def changes() -> list[Change]:
+                return [*compose(), self._update(response), Delete(self._path)]
+
+            def is_done(found: Mapping[str, FileVersion]) -> bool:
+                there = parse_response(found[self._response_path].content)
+                return there is not None and there.claim == response.claim and there.state == state
+
+            self._write(_Step(f"finish ({state})", changes, is_done), patience)
+            self._response = response
+
+    def release(self, patience: Patience) -> None:
+        """Give the job back: it becomes pending again, with nothing left behind."""
+        with self._lock:
+            changes: list[Change] = [Delete(self._response_path), Delete(self._path)]
+            try:
+                self._write(_Step("release", lambda: changes, lambda _: False), patience)
+            except LeaseLost as lost:
+                # Our own delete with a lost reply looks exactly like a folder a person deleted.
+                if lost.reason is not CancelReason.FOLDER_DELETED:
+                    raise
+
+    @property
+    def _response_path(self) -> str:
+        return paths.response_path(self.job.job_id)
+
+    def _update(self, response: Response) -> Update:
+        return Update(self._response_path, dump_response(response))
+
+    def _write(self, step: _Step, patience: Patience) -> None:
+        message = f"scriptorium: {step.verb} job {self.job.job_id}"
+        for attempt in patience.attempts():
+            with attempt:
+                try:
+                    self._store.commit(step.changes(), message)
+                except (Missing, OutcomeUnknown) as error:
+                    self._read_back(step, error)
+
+    def _read_back(self, step: _Step, error: StoreError) -> None:
+        """Return if the step is on the branch after all; else say whether trying again makes sense."""
+        found = self._store.read({self._response_path, self._path, *step.probes})
+        if self._response_path not in found:
+            raise LeaseLost(CancelReason.FOLDER_DELETED) from error
+        if self._path in found:
+            raise Conflict(f"{step.verb} did not happen; the lease still stands") from error
+        if not step.is_done(found):
+            raise LeaseLost(CancelReason.LEASE_LOST) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One guarded commit: how to build it, and how to recognise it if the reply was lost."""
+
+    verb: str
+    changes: Callable[[], Sequence[Change]]
+    is_done: Callable[[Mapping[str, FileVersion]], bool]
+    probes: tuple[str, ...] = ()
+
+
+def token_content(response: Response) -> bytes:
+    """The text of a lease file: who holds it, for people; its name is what counts."""
+    record = {"worker_id": response.worker_id, "nonce": response.claim, "n": response.lease_n}
+    return dump_yaml(record)
+
+
+def _stamped(response: Response, **fields: Any) -> Response:
+    return response.model_copy(update={"timestamp": datetime.now(UTC), **fields})
+
+
+def _log_retry(state: RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    logger.info("a write did not go through, trying again: %s", error)

@@ -1,0 +1,223 @@
+"""The supervisor's answers to a job's child: it moves all bytes, the child never sees a token.
+
+    child ── request ──► serve ──► project_data │ checkpoint │ model │ send_files │ change_cells
+    child ── progress ─► note_progress ──► status() ──► heartbeat ──► response.yaml
+
+`serve` runs in a thread of its own, one request at a time. Paths that a child names are checked: local
+ones must lie in the job's directory, repository ones in the job's folder. Knows no handler.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gitlab_jobs import paths, wire
+from gitlab_jobs.callbacks import Stage
+from gitlab_jobs.codex.apply import EditContext
+from gitlab_jobs.codex.changes import AddTake
+from gitlab_jobs.errors import JobError, UnsafePath
+from gitlab_jobs.heartbeat import Status
+from gitlab_jobs.job import CancelReason, Job
+from gitlab_jobs.lfs import parse_pointer
+from gitlab_jobs.model_source import resolve_model
+from gitlab_jobs.outbox import Outbox
+from gitlab_jobs.project_data import collect
+from gitlab_jobs.settings import FamilySettings
+from gitlab_jobs.store import ProjectStore
+from runner.child_process import StopChild
+
+logger = logging.getLogger(__name__)
+
+STAGE_WORDS = {
+    Stage.DOWNLOAD: "Downloading",
+    Stage.PREPROCESS: "Preparing the recordings",
+    Stage.TRAIN: "Training",
+    Stage.EVALUATE: "Checking the model",
+    Stage.INFER: "Working through the verses",
+    Stage.UPLOAD: "Uploading",
+}
+LOG_GAP_S = 15.0
+"""Progress is news to an operator at most this often."""
+MAX_TEXT_FILE_BYTES = 8 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where a job runs: the account's name, the child's device, the box's cache, the job's directory."""
+
+    username: str
+    device: str
+    cache_dir: Path
+    scratch: Path
+    families: FamilySettings
+
+
+class JobService:
+    """Serves one attempt; `status` and `stop` may be called from other threads."""
+
+    def __init__(self, job: Job, store: ProjectStore, outbox: Outbox, site: Site) -> None:
+        """Nothing is fetched before it is asked for."""
+        self._job = job
+        self._store = store
+        self._outbox = outbox
+        self._site = site
+        self._lock = threading.Lock()
+        self._stage: Stage | None = None
+        self._message: str | None = None
+        self._epochs: int | None = None
+        self._stop_reason: CancelReason | None = None
+        self._logged_s = time.monotonic()
+        self._answers: Mapping[str, Callable[[Any], dict[str, Any]]] = {
+            "stage": self._enter_stage,
+            "project_data": self._project_data,
+            "checkpoint": self._checkpoint,
+            "model": self._model,
+            "send_files": self._send_files,
+            "change_cells": self._change_cells,
+        }
+
+    def serve(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer one request; what it raises reaches the child as the same kind of error."""
+        return self._answers[name](wire.REQUESTS[name].validate_python(payload))
+
+    def note_progress(self, fields: Mapping[str, Any]) -> None:
+        """Remember how far the child says it is."""
+        beat = wire.HEARTBEAT.validate_python(dict(fields))
+        with self._lock:
+            if beat.epochs_completed is not None:
+                self._epochs = beat.epochs_completed
+            if beat.message is not None:
+                self._message = beat.message
+        now_s = time.monotonic()
+        if beat.message is not None and now_s - self._logged_s >= LOG_GAP_S:
+            self._logged_s = now_s
+            logger.info("job %s: %s", self._job.job_id, beat.message)
+
+    def stop(self, reason: CancelReason) -> None:
+        """End transfers under way; requests for saving what was made are still served."""
+        self._stop_reason = reason
+
+    @property
+    def epochs_completed(self) -> int | None:
+        """The last number that the child reported."""
+        with self._lock:
+            return self._epochs
+
+    def status(self) -> Status:
+        """What to tell the user now."""
+        with self._lock:
+            stage, message, epochs = self._stage, self._message, self._epochs
+        words = message or (STAGE_WORDS[stage] if stage else "Getting ready")
+        fields: dict[str, Any] = {"status_message": words}
+        if epochs is not None:
+            fields["epochs_completed"] = epochs
+        return Status(stage.value if stage else None, fields)
+
+    def edit_context(self) -> EditContext:
+        """Who edits, when, and for which job."""
+        submitted = self._job.submitted_at
+        return EditContext(
+            bot=self._site.username,
+            job_id=self._job.job_id,
+            submitted_at_ms=_milliseconds(submitted) if submitted else None,
+            now_ms=_milliseconds(datetime.now(UTC)),
+            pointers={},
+        )
+
+    def _enter_stage(self, request: wire.EnterStage) -> dict[str, Any]:
+        with self._lock:
+            self._stage, self._message = request.stage, None
+        logger.info("job %s: %s", self._job.job_id, request.stage)
+        return {}
+
+    def _project_data(self, request: wire.WantData) -> dict[str, Any]:
+        data = collect(
+            self._store,
+            self._job,
+            request.purpose,
+            own_names=frozenset({self._site.username}),
+            stray_dir=self._site.scratch / "audio",
+            progress=self._transfer("Downloading audio"),
+        )
+        return wire.pack(wire.PROJECT_DATA, data)
+
+    def _checkpoint(self, request: wire.WantCheckpoint) -> dict[str, Any]:
+        path = paths.checked_checkpoint_path(request.repository_path)
+        found = self._store.read([path]).get(path)
+        if found is None:
+            raise JobError(f"The model {path} is not in the project (any more).")
+        pointer = parse_pointer(found.content)
+        if pointer is None:
+            raise JobError(f"{path} is not a model file that this worker wrote.")
+        files = self._store.fetch_objects([pointer], self._transfer("Downloading the model"))
+        if pointer.oid not in files:
+            raise JobError(f"The content of the model {path} is missing on the server.")
+        return {"path": str(files[pointer.oid])}
+
+    def _model(self, request: wire.WantModel) -> dict[str, Any]:
+        choice = resolve_model(
+            self._site.families,
+            request.family,
+            device=self._site.device,
+            cache_dir=self._site.cache_dir / "models",
+        )
+        return wire.pack(wire.MODEL_CHOICE, choice)
+
+    def _send_files(self, request: wire.SendFiles) -> dict[str, Any]:
+        folder = f"{paths.job_folder(self._job.job_id)}/"
+        files = {
+            paths.checked_repository_path(remote, [folder]): self._own_file(local)
+            for remote, local in request.files.items()
+        }
+        if not request.large:
+            for remote, local in files.items():
+                if local.stat().st_size > MAX_TEXT_FILE_BYTES:
+                    raise JobError(f"{remote} is too large for a plain file")
+                self._outbox.add_text(remote, local.read_bytes())
+            return {}
+        pointers = self._store.send_objects(set(files.values()), self._transfer("Uploading"))
+        for remote, local in files.items():
+            self._outbox.add_pointer(remote, pointers[local])
+        return {}
+
+    def _change_cells(self, request: wire.ChangeCells) -> dict[str, Any]:
+        if not paths.is_notebook_path(request.notebook):
+            raise UnsafePath(f"{request.notebook} is not a notebook of this project")
+        audio = {
+            c.audio: self._own_file(c.audio) for c in request.changes if isinstance(c, AddTake)
+        }
+        pointers = self._store.send_objects(set(audio.values()), self._transfer("Uploading audio"))
+        takes = {named: pointers[local] for named, local in audio.items()}
+        self._outbox.add_changes(request.notebook, request.changes, takes)
+        return {}
+
+    def _own_file(self, path: Path) -> Path:
+        """A file below the job's directory; links that lead elsewhere are refused."""
+        resolved = path.resolve()
+        if not resolved.is_relative_to(self._site.scratch.resolve()) or not resolved.is_file():
+            raise UnsafePath(f"{path.name} is not a file of this job")
+        return resolved
+
+    def _transfer(self, words: str) -> Callable[[int, int], None]:
+        def note(done: int, total: int) -> None:
+            with self._lock:
+                self._message = f"{words} {done} of {total}" if total > 1 else words
+            self._stop_if_asked(words)
+
+        return note
+
+    def _stop_if_asked(self, words: str) -> None:
+        # Uploads go on: after a cancel they are the partial model that the user may want.
+        if self._stop_reason is not None and not words.startswith("Uploading"):
+            raise StopChild(self._stop_reason.value)
+
+
+def _milliseconds(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)

@@ -1,0 +1,247 @@
+"""What an operator can set on the daemon: one schema for flags, environment, file, help and docs.
+
+Precedence: command line, environment, TOML file, default. The design documents' own variable names
+(`GITLAB_TOKEN`, `WORKER_ID`, …) are read beside the prefixed ones. Knows no adapter and starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from gitlab_jobs.errors import ConfigError
+
+EXIT_USAGE = 64
+EXIT_NO_INPUT = 66
+CONFIG_VARIABLE = "SCRIPTORIUM_CONFIG"
+PLAIN_VARIABLES = {
+    "GITLAB_URL": "gitlab_url",
+    "GITLAB_TOKEN": "token",
+    "WORKER_ID": "worker_id",
+    "WORK_DIR": "work_dir",
+}
+"""Variables of the design documents; the prefixed ones win over them."""
+
+
+class ModelSettings(BaseModel):
+    """What a model family starts from on this machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base: str = Field(
+        description='hub id, local directory, or "tiny" (a small preset from scratch)'
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="auto takes a GPU when there is one"
+    )
+    precision: str = Field("auto", description="auto, float32, bfloat16, int8 …")
+
+
+class FamilySettings(BaseModel):
+    """The model families that a manifest can name, in lower case."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    w2v2bert: ModelSettings = ModelSettings(base="facebook/w2v-bert-2.0")
+    whisper: ModelSettings = ModelSettings(base="large-v3")
+    stabletts: ModelSettings = ModelSettings(base="KdaiP/StableTTS1.1")
+
+    def of(self, family: str) -> ModelSettings | None:
+        """The settings of one family, or None if there is no such family."""
+        found: ModelSettings | None = getattr(self, family, None)
+        return found
+
+
+class WorkerSettings(BaseSettings):
+    """Claims speech jobs from GitLab projects, runs them, and writes the results back.
+
+    Every flag is also an environment variable (SCRIPTORIUM_WORK_DIR; nested names with two
+    underscores: SCRIPTORIUM_MODELS__WHISPER__BASE) and a key of the --config file. One SIGTERM stops
+    politely: a running job saves its work; a second one stops at once. SIGQUIT drains: running jobs
+    finish, no new ones start.
+
+    Example: worker_entry.py --gitlab-url https://gitlab.example.org --token-file token.txt
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_prefix="SCRIPTORIUM_",
+        env_nested_delimiter="__",
+        env_ignore_empty=True,
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_prog_name="worker_entry.py",
+        cli_exit_on_error=False,
+    )
+
+    gitlab_url: str | None = Field(
+        None, description="root of the GitLab server; there is no built-in one (or GITLAB_URL)"
+    )
+    token: SecretStr | None = Field(
+        None,
+        description="access token with scope `api`; the process list shows it: prefer GITLAB_TOKEN "
+        "or --token-file",
+    )
+    token_file: Path | None = Field(
+        None, description="file that holds the token, readable by its owner only"
+    )
+    worker_id: str = Field(
+        default_factory=socket.gethostname,
+        min_length=1,
+        max_length=100,
+        description="name of this box in responses (or WORKER_ID)",
+    )
+    work_dir: Path = Field(
+        Path("work"), description="job directories, cache and state (or WORK_DIR)"
+    )
+    loop_interval: float = Field(
+        300, description="seconds between polls; -1: do what there is, then exit"
+    )
+    keep_jobs: int = Field(5, ge=-1, description="finished job directories to keep; -1: all")
+    project_dir: Path | None = Field(
+        None, description="work on this local checkout instead of a GitLab server"
+    )
+    config: Path | None = Field(None, description="TOML file with these same names")
+    check: bool = Field(
+        default=False, description="look at all that the daemon needs, report, exit"
+    )
+    plan: bool = Field(default=False, description="show what would be done; write nothing, exit")
+    heartbeat_s: float = Field(300, gt=0, description="seconds between lease renewals")
+    watch_s: float = Field(30, gt=0, description="seconds between looks for a cancel")
+    lease_s: int = Field(1800, gt=0, description="a lease older than this may be taken over")
+    grace_s: float = Field(30, gt=0, description="seconds a stopping job has to save its work")
+    publish_s: float = Field(
+        6 * 3600, gt=0, description="seconds to keep trying to write a job's end"
+    )
+    handlers_dir: Path | None = Field(
+        None, description="further handler files, searched before the built-in ones"
+    )
+    max_attempts: int = Field(3, ge=1, description="claims a job may have before it is failed")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="how much to log"
+    )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="form of a log line on standard error"
+    )
+    models: FamilySettings = Field(FamilySettings(), description="base models per family")
+
+
+def load_settings(argv: Sequence[str]) -> WorkerSettings:
+    """Read all sources and check them as a whole.
+
+    Raises:
+        ConfigError: exit code 64 for a bad flag, 66 for a missing file, 78 for a bad value; the text
+            names every problem, not only the first.
+        SystemExit: after `--help`, with 0.
+    """
+    file_values = _read_config_file(_config_path(argv))
+    plain = {
+        field: os.environ[name] for name, field in PLAIN_VARIABLES.items() if name in os.environ
+    }
+
+    class Loaded(WorkerSettings):
+        __doc__ = WorkerSettings.__doc__
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return (
+                init_settings,
+                env_settings,
+                InitSettingsSource(settings_cls, init_kwargs=plain),
+                InitSettingsSource(settings_cls, init_kwargs=file_values),
+            )
+
+    try:
+        cli: CliSettingsSource[Any] = CliSettingsSource(Loaded, cli_parse_args=list(argv))
+        return Loaded(_cli_settings_source=cli)
+    except SettingsError as error:
+        raise ConfigError(
+            str(error), hint="see --help for all flags", exit_code=EXIT_USAGE
+        ) from error
+    except ValidationError as error:
+        raise ConfigError(_all_problems(error), hint="see --help for what is allowed") from error
+
+
+def read_token(settings: WorkerSettings) -> str:
+    """The access token, from `--token-file` or the setting; raises `ConfigError` if there is none."""
+    if settings.token_file is not None:
+        try:
+            mode = settings.token_file.stat().st_mode
+            token = settings.token_file.read_text(encoding="utf-8").rstrip("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"cannot read the token file {settings.token_file}: {error}",
+                hint="check the path and its owner",
+                exit_code=EXIT_NO_INPUT,
+            ) from error
+        if mode & 0o077:
+            raise ConfigError(
+                f"the token file {settings.token_file} is readable by others",
+                hint=f"chmod 600 {settings.token_file}",
+            )
+        return token
+    if settings.token is None:
+        raise ConfigError(
+            "no access token", hint="set GITLAB_TOKEN or --token-file (scope `api` is needed)"
+        )
+    return settings.token.get_secret_value()
+
+
+def _config_path(argv: Sequence[str]) -> Path | None:
+    for position, word in enumerate(argv):
+        if word == "--config" and position + 1 < len(argv):
+            return Path(argv[position + 1])
+        if word.startswith("--config="):
+            return Path(word.partition("=")[2])
+    named = os.environ.get(CONFIG_VARIABLE)
+    return Path(named) if named else None
+
+
+def _read_config_file(path: Path | None) -> dict[str, Any]:
+    if path is None:
+        return {}
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"cannot read {path}: {error}", hint="check --config", exit_code=EXIT_NO_INPUT
+        ) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    if "token" in values:
+        raise ConfigError(
+            f"{path} holds a token", hint="move it to its own file and name that with token_file"
+        )
+    return {name.replace("-", "_"): value for name, value in values.items()}
+
+
+def _all_problems(error: ValidationError) -> str:
+    problems = [
+        f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False)
+    ]
+    return "; ".join(problems)

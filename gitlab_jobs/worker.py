@@ -1,0 +1,168 @@
+"""The worker's loop: look, claim, run, tidy up, wait.
+
+    scan ─► acknowledge canceled, refuse unreadable ─► claim the oldest ─► attempt ─► prune ─► scan …
+      └──── nothing to do: wait for the interval (or end, with --loop-interval -1)
+
+One job at a time. Knows ports only: catalogs, stores and children are given to it. A fault in one
+project never keeps another from being served. Stop order: no new claims, then the running attempt is
+told, its heartbeat keeps the lease until the child is gone, then the lease is given back.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from gitlab_jobs import claims
+from gitlab_jobs.attempt import Attempt, Bench
+from gitlab_jobs.errors import AlreadyExists, Conflict, Forbidden, Missing, Unavailable
+from gitlab_jobs.job import CancelReason
+from gitlab_jobs.lease import Lease, Patience
+from gitlab_jobs.scanner import Candidate, JobScanner, Offers
+from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
+from gitlab_jobs.workspace import prune_workspaces
+from runner.signals import Signals
+
+logger = logging.getLogger(__name__)
+
+CLAIM_PATIENCE_S = 60.0
+REFUSED_PROJECT_PAUSE_S = 3600.0
+JITTER = 0.1
+
+T = TypeVar("T")
+
+Beat = Callable[[str], None]
+"""Tells the service manager that the loop is alive, with a line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """Everything a worker is wired from."""
+
+    catalog: ProjectCatalog
+    scanner: JobScanner
+    bench: Bench
+    claimant: claims.Claimant
+    signals: Signals
+    beat: Beat
+
+
+class Worker:
+    """Runs until told to stop, or until idle in one-shot mode."""
+
+    def __init__(self, parts: WorkerParts) -> None:
+        """Nothing is read before `run`."""
+        self._parts = parts
+        self._settings = parts.bench.settings
+        self._paused: dict[ProjectRef, float] = {}
+        self._finished = 0
+
+    def run(self) -> None:
+        """Loop until stopped.
+
+        Raises:
+            Denied: the token is refused; nothing further may be sent with it.
+            Unavailable: only in one-shot mode, when the server cannot be read.
+        """
+        one_shot = self._settings.loop_interval < 0
+        while not self._takes_nothing_new:
+            worked = self._turn(one_shot=one_shot)
+            if worked:
+                continue
+            if one_shot:
+                break
+            self._parts.beat(f"idle; {self._finished} jobs done")
+            self._wait(self._settings.loop_interval)
+        logger.info("stopped; %d jobs done", self._finished)
+
+    def _turn(self, *, one_shot: bool) -> bool:
+        try:
+            offers = self._parts.scanner.scan()
+        except Unavailable as error:
+            if one_shot:
+                raise
+            logger.warning("could not look for jobs, trying again later: %s", error)
+            return False
+        self._answer(offers)
+        return any(self._take(candidate) for candidate in offers.candidates)
+
+    def _answer(self, offers: Offers) -> None:
+        """Reply to what needs no work: canceled before it started, or unreadable."""
+        claimant = self._parts.claimant
+        for canceled in offers.canceled:
+            acknowledge = partial(
+                claims.acknowledge_cancel, job_id=canceled.job.job_id, claimant=claimant
+            )
+            self._in_project(canceled.project, acknowledge)
+        for bad in offers.unreadable:
+            refuse = partial(
+                claims.refuse, job_id=bad.job_id, message=bad.message, claimant=claimant
+            )
+            self._in_project(bad.project, refuse)
+
+    def _take(self, candidate: Candidate) -> bool:
+        """Claim and run one job; False if it was not to be had."""
+        if self._takes_nothing_new:
+            return False
+        lease = self._in_project(candidate.project, lambda store: self._claim(store, candidate))
+        if lease is None:
+            return False
+        self._run_attempt(lease, self._parts.catalog.open(candidate.project))
+        return True
+
+    def _claim(self, store: ProjectStore, candidate: Candidate) -> Lease:
+        if not store.can_write():
+            raise Forbidden(
+                f"the account may not push to {candidate.project.default_branch}; a maintainer has to "
+                "allow developers to push there, or raise the account's role"
+            )
+        patience = Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
+        return claims.claim(store, candidate.job, self._parts.claimant, patience)
+
+    def _run_attempt(self, lease: Lease, store: ProjectStore) -> None:
+        job = lease.job
+        self._parts.beat(f"1 job: {job.job_id} ({job.job_type} {job.mode})")
+        attempt = Attempt(lease, store, self._parts.bench)
+        attempt.run(lambda: self._tick(job.job_id))
+        self._finished += 1
+        prune_workspaces(self._settings.work_dir, self._settings.keep_jobs)
+
+    def _tick(self, job_id: str) -> CancelReason | None:
+        self._parts.beat(f"1 job: {job_id}")
+        if self._parts.signals.wants_end_now:
+            self._parts.bench.enough.set()
+        return CancelReason.SHUTDOWN if self._parts.signals.wants_stop else None
+
+    @property
+    def _takes_nothing_new(self) -> bool:
+        return self._parts.signals.wants_stop or self._parts.signals.wants_drain
+
+    def _in_project(self, project: ProjectRef, act: Callable[[ProjectStore], T]) -> T | None:
+        """Do something in a project; its faults pause that project and nobody else."""
+        if self._paused.get(project, 0.0) > time.monotonic():
+            return None
+        try:
+            return act(self._parts.catalog.open(project))
+        except AlreadyExists as error:
+            logger.debug("%s", error)
+        except Forbidden as error:
+            logger.warning("project %s is left alone for an hour: %s", project.path, error)
+            self._paused[project] = time.monotonic() + REFUSED_PROJECT_PAUSE_S
+        except Missing as error:
+            logger.info("project %s is not there any more: %s", project.path, error)
+            self._parts.scanner.forget(project)
+        except (Conflict, Unavailable) as error:
+            logger.warning("project %s could not be served now: %s", project.path, error)
+        return None
+
+    def _wait(self, seconds: float) -> None:
+        """Sleep a jittered interval, waking for signals and beating for the watchdog."""
+        until = time.monotonic() + seconds * random.uniform(1 - JITTER, 1 + JITTER)
+        while not self._takes_nothing_new and (left := until - time.monotonic()) > 0:
+            self._parts.signals.wait(min(left, 5.0))
+            self._parts.beat(f"idle; {self._finished} jobs done")
