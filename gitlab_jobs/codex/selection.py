@@ -192,7 +192,8 @@ def _addressable_cells(notebooks: Sequence[Notebook]) -> Iterator[Cell]:
 def _why_out_of_scope(cell: Cell, match: Match, *, has_verses: bool) -> _Reason | None:
     """Why a cell is not even looked at: not a living verse, or a heading among verses.
 
-    Naming a cell by its id asks for it whatever its place; so does "all" where there are no verses.
+    Naming a cell asks for it whatever its place (a child only by its own id: it shares its parent's
+    reference); so does "all" where there are no verses.
     """
     if dead := why_not_alive(cell):
         return _Reason(dead, quiet=True)
@@ -200,7 +201,7 @@ def _why_out_of_scope(cell: Cell, match: Match, *, has_verses: bool) -> _Reason 
         return None
     if cell.is_child:
         return _Reason("it belongs to another cell", quiet=True)
-    if has_verses and cell.verse is None:
+    if has_verses and cell.verse is None and not match.listed:
         return _Reason("it is not a verse (no reference)", quiet=True)
     return None
 
