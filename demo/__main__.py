@@ -25,7 +25,7 @@ from demo.world import PROJECT, TRANSLATOR_TOKEN, WORKER_TOKEN, write_world
 
 ROOT = Path(__file__).resolve().parent.parent
 CLIPS = ROOT / "tests" / "data" / "speech"
-EPOCHS = 120
+EPOCHS = 60
 
 
 def main() -> int:

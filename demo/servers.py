@@ -36,7 +36,7 @@ class GitLab:
     def requests_made(self) -> Mapping[str, int]:
         """How often each endpoint was called."""
         counted: Any = requests.get(f"{self.url}/-/requests", timeout=10).json()
-        return {str(name): int(tally["count"]) for name, tally in counted["endpoints"].items()}
+        return {str(name): int(tally["requests"]) for name, tally in counted["endpoints"].items()}
 
     def forget_requests(self) -> None:
         """Start counting anew."""

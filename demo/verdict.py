@@ -130,7 +130,7 @@ def _check_training(after: Path, verdict: Verdict) -> None:
         verdict.problems.append("the training left no training_metrics.csv")
         return
     with path.open(encoding="utf-8", newline="") as lines:
-        rates = [float(row["val_cer"]) for row in csv.DictReader(lines) if row.get("val_cer")]
+        rates = [float(row["train_cer"]) for row in csv.DictReader(lines) if row.get("train_cer")]
     verdict.training_cer = rates
     if not rates or rates[-1] >= rates[0] or min(rates) >= MAX_TRAINING_CER:
         verdict.problems.append(f"the training did not learn: CER {rates[:1]} to {rates[-1:]}")
