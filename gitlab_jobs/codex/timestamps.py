@@ -11,6 +11,7 @@ from datetime import datetime
 
 from gitlab_jobs.codex.cells import Cell, milliseconds
 from gitlab_jobs.codex.notebook import JsonObject
+from gitlab_jobs.codex.takes import takes_of
 
 
 def base_ms(notebook_metadata: JsonObject) -> int:
@@ -37,12 +38,12 @@ def text_ms(cell: Cell, base: int, redo_from_ms: int | None) -> int:
 
 
 def selection_ms(cell: Cell, base: int, redo_from_ms: int | None) -> int:
-    """When a new take was chosen: just after the newest choice the cell has had.
+    """When a new take was chosen: just after the newest choice and the newest take of the cell.
 
     Takes the same arguments as `text_ms`.
     """
-    chosen = selected_at_ms(cell)
-    return max(chosen + 1 if chosen > 0 else base, redo_from_ms or 0)
+    newest = max([selected_at_ms(cell), *(take.created_at for take in takes_of(cell).values())])
+    return max(newest + 1 if newest > 0 else base, redo_from_ms or 0)
 
 
 def selected_at_ms(cell: Cell) -> int:

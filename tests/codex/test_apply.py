@@ -1,0 +1,409 @@
+"""Changes to a notebook as it stands when they are written.
+
+Numbers in test names are the interop cases of the job protocol.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.codex_builders import (
+    BOT,
+    PATH,
+    SOURCE_CREATED_MS,
+    Json,
+    as_bytes,
+    cell,
+    document,
+    edit,
+    recorded,
+    take,
+)
+
+from gitlab_jobs.codex.apply import Applied, EditContext, apply_changes
+from gitlab_jobs.codex.changes import AddTake, CellChange, SetText, TakeMedia
+from gitlab_jobs.codex.notebook import NotebookError
+from gitlab_jobs.lfs import Pointer
+
+SUBMITTED = 100_000_000_000_000
+NOW = SUBMITTED + 60_000
+AUDIO = Path("work/out.webm")
+OTHER = Path("work/other.webm")
+POINTER = Pointer("ab" * 32, 45_000)
+MEDIA = TakeMedia("audio/webm", sample_rate_hz=48_000, channels=1, duration_s=6.0)
+CONTEXT = EditContext(
+    BOT, "job1", SUBMITTED, NOW, {AUDIO: POINTER, OTHER: Pointer("cd" * 32, 46_000)}
+)
+SAMPLE = Path(__file__).parents[1] / "data" / "codex" / "synthetic-audio-cells.codex"
+
+
+def text(
+    cell_id: str = "1", words: str = "heard", *, listed: bool = False, take_id: str | None = None
+) -> SetText:
+    """An asr result."""
+    return SetText(cell_id, words, take_id, listed)
+
+
+def audio(
+    cell_id: str = "1", spoken: str = "text", *, listed: bool = False, file: Path = AUDIO
+) -> AddTake:
+    """A tts result."""
+    return AddTake(cell_id, file, MEDIA, spoken, listed)
+
+
+def apply(book: Json, *changes: CellChange, context: EditContext = CONTEXT) -> Applied:
+    """Apply changes to a notebook."""
+    return apply_changes(PATH, as_bytes(book), changes, context)
+
+
+def cell_after(applied: Applied, position: int = 0) -> Json:
+    """A cell of the result."""
+    found: Json = json.loads(applied.content)["cells"][position]
+    return found
+
+
+def refused(book: Json, change: CellChange) -> str:
+    """The reason why one change was dropped without touching a byte."""
+    applied = apply(book, change)
+    assert applied.content == as_bytes(book)
+    assert (applied.done, dict(applied.pointers), applied.is_changed) == ((), {}, False)
+    (dropped,) = applied.dropped
+    assert dropped.cell_id == change.cell_id
+    return dropped.reason
+
+
+def entry(value: str, at: int, kind: str = "llm-generation") -> Json:
+    """A history entry by the worker, its keys in order."""
+    return {
+        "editMap": ["value"], "value": value, "timestamp": at, "type": kind, "author": BOT, "validatedBy": [],
+    }  # fmt: skip
+
+
+# Texts
+
+
+def test_case_50_text_is_a_value_and_one_entry() -> None:
+    """The exact difference, nothing else: the editor takes the newest entry for the text."""
+    book = document(recorded("1"), cell("2", "b"))
+    applied = apply(book, text(words="Tom & <J>\nsaid"))
+    expected = copy.deepcopy(book)
+    expected["cells"][0]["value"] = "Tom &amp; &lt;J&gt;<br/>said"
+    expected["cells"][0]["metadata"]["edits"] = [
+        entry("Tom &amp; &lt;J&gt;<br/>said", SOURCE_CREATED_MS)
+    ]
+    assert applied.content == as_bytes(expected)
+    assert list(cell_after(applied)["metadata"]["edits"][0]) == [
+        "editMap", "value", "timestamp", "type", "author", "validatedBy",
+    ]  # fmt: skip
+    assert (applied.done, applied.dropped, applied.is_changed) == (("1",), (), True)
+
+
+def test_a_text_is_stamped_just_after_the_newest_text() -> None:
+    """Not with the present, which would beat what somebody typed offline; other fields do not count."""
+    label = {"editMap": ["metadata", "cellLabel"], "value": "1", "timestamp": 9000, "type": "user-edit",
+             "author": "alice", "validatedBy": []}  # fmt: skip
+    history = [edit("a", 700), edit("", 800), edit("x", 8000, preview=True), label]
+    applied = apply(document(recorded("1", edits=history)), text())
+    assert cell_after(applied)["metadata"]["edits"] == [*history, entry("heard", 801)]
+
+
+def test_without_history_a_text_is_as_old_as_its_source() -> None:
+    """Or from the beginning of time, where the notebook does not say."""
+    for odd in (None, "soon", 7, "0001-01-01T00:00:00"):
+        applied = apply(document(recorded("1"), sourceCreatedAt=odd), text())
+        assert cell_after(applied)["metadata"]["edits"] == [entry("heard", 1)]
+
+
+def test_a_redo_is_as_new_as_the_request() -> None:
+    """Who lists a verse wants it replaced, whatever was there when they asked."""
+    applied = apply(document(recorded("1", "old")), text(listed=True))
+    assert cell_after(applied)["value"] == "heard"
+    assert cell_after(applied)["metadata"]["edits"][-1] == entry("heard", SUBMITTED)
+
+
+def test_replaced_text_without_history_is_kept_in_it() -> None:
+    """First an entry for the old text, then the new one."""
+    applied = apply(document(recorded("1", "<p>old</p>", edits=[])), text(listed=True))
+    assert cell_after(applied)["metadata"]["edits"] == [
+        entry("<p>old</p>", SOURCE_CREATED_MS, "initial-import"), entry("heard", SUBMITTED),
+    ]  # fmt: skip
+    no_date = EditContext(BOT, "job1", None, NOW, {})
+    applied = apply(document(recorded("1", "old", edits=[])), text(listed=True), context=no_date)
+    times = [made["timestamp"] for made in cell_after(applied)["metadata"]["edits"]]
+    assert times == [SOURCE_CREATED_MS, SOURCE_CREATED_MS + 1]
+
+
+@pytest.mark.parametrize("blank", ["<p></p>", "&nbsp;", "Click to translate", "<range>"])
+def test_a_blank_value_is_replaced_like_nothing(blank: str) -> None:
+    """Empty shapes are no text that anybody would miss."""
+    applied = apply(document(recorded("1", blank, edits=[])), text())
+    assert cell_after(applied)["metadata"]["edits"] == [entry("heard", SOURCE_CREATED_MS)]
+
+
+def test_cells_without_edits_or_data_get_what_they_need() -> None:
+    """Old cells lack parts; only the needed ones appear, last."""
+    bare = {"value": "", "metadata": {"id": "1", "x": 1.50}}
+    applied = apply(document(bare), text())
+    assert list(cell_after(applied)["metadata"]) == ["id", "x", "edits"]
+    legacy = {
+        "value": "",
+        "metadata": {"id": "1", "edits": [{"cellValue": "", "timestamp": 40, "type": "user-edit"}]},
+    }
+    assert cell_after(apply(document(legacy), text()))["metadata"]["edits"][1]["timestamp"] == 41
+
+
+@pytest.mark.parametrize(
+    ("json_cell", "change", "reason"),
+    [
+        (recorded("2"), text(), "it is no longer in the file"),
+        (recorded("1", "typed"), text(), "somebody has written text in the meantime"),
+        (recorded("1", isLocked=True), text(), "it is locked"),
+        (recorded("1", isLocked=True), text(listed=True), "it is locked"),
+        (recorded("1", data={"deleted": True}), text(listed=True), "it was deleted"),
+        (recorded("1", data={"merged": True}), text(), "it was merged into another verse"),
+        (recorded("1", data={"hidden": True}), text(), "it is hidden"),
+        (recorded("1", type="paratext"), text(), "it is not a verse (paratext)"),
+        (
+            recorded("1"),
+            text(take_id="audio-0"),
+            "another recording has been chosen in the meantime",
+        ),
+        (cell("1"), text(take_id="audio-1"), "another recording has been chosen in the meantime"),
+        (recorded("1"), text(words=" \n"), "nothing was recognised in its recording"),
+        (
+            recorded("1", edits=[edit("new", SUBMITTED + 1)], value="new"),
+            text(listed=True),
+            "somebody has edited it after the job was submitted",
+        ),
+    ],
+)
+def test_texts_that_no_longer_fit_are_dropped(
+    json_cell: Json, change: SetText, reason: str
+) -> None:
+    """Cases 45, 47 and 48 for text: whatever a person did in the meantime stands."""
+    assert refused(document(json_cell), change) == reason
+
+
+def test_notebooks_that_keep_source_tags_are_filled_only_on_request() -> None:
+    """The check is repeated, since the setting may have been switched on meanwhile."""
+    book = document(recorded("1"), enforceHtmlStructure=True)
+    assert refused(book, text()) == "its file must keep the tags of the source text"
+    assert apply(book, text(listed=True)).done == ("1",)
+
+
+def test_case_51_a_second_text_of_the_same_job_changes_nothing() -> None:
+    """Neither the same words again, nor other words that another attempt heard."""
+    for listed in (False, True):
+        first = apply(document(recorded("1", "old" if listed else "")), text(listed=listed))
+        for words in ("heard", "heard otherwise"):
+            again = apply_changes(PATH, first.content, [text(words=words, listed=listed)], CONTEXT)
+            assert (again.content, again.done, again.dropped) == (first.content, ("1",), ())
+            assert not again.is_changed
+
+
+def test_a_later_job_may_redo_what_an_earlier_one_wrote() -> None:
+    """A new request is a new consent."""
+    first = apply(document(recorded("1", "old")), text(listed=True))
+    later = EditContext(BOT, "job2", SUBMITTED + 5, NOW, {})
+    second = apply_changes(PATH, first.content, [text(words="better", listed=True)], later)
+    assert cell_after(second)["value"] == "better"
+    assert cell_after(second)["metadata"]["edits"][-1] == entry("better", SUBMITTED + 5)
+
+
+# Takes
+
+
+def test_case_49_a_take_with_its_pointer_and_choice() -> None:
+    """The exact difference: one attachment, chosen, and one pointer file to commit with it."""
+    book = document(cell("1", "<p>text</p>"))
+    applied = apply(book, audio())
+    ((pointer_path, pointer),) = applied.pointers.items()
+    take_id = Path(pointer_path).stem
+    expected = copy.deepcopy(book)
+    expected["cells"][0]["metadata"] |= {
+        "attachments": {
+            take_id: {
+                "url": f".project/attachments/files/MAT/{take_id}.webm",
+                "type": "audio",
+                "createdAt": NOW,
+                "updatedAt": NOW,
+                "isDeleted": False,
+                "createdBy": BOT,
+                "metadata": {
+                    "mimeType": "audio/webm",
+                    "sizeBytes": 45_000,
+                    "sampleRate": 48_000,
+                    "channels": 1,
+                    "durationSec": 6,
+                    "bitrateKbps": 60,
+                },
+            }
+        },
+        "selectedAudioId": take_id,
+        "selectionTimestamp": SOURCE_CREATED_MS,
+    }
+    assert applied.content == as_bytes(expected)
+    assert pointer_path == f".project/attachments/pointers/MAT/{take_id}.webm"
+    assert pointer == POINTER
+
+
+def test_older_takes_stay_and_the_choice_is_just_newer() -> None:
+    """A deleted take is history; the new choice is stamped after the old one, not with the present."""
+    book = document(
+        recorded("1", "text", attachments=take("audio-1", isDeleted=True), selectionTimestamp=7000)
+    )
+    metadata = cell_after(apply(book, audio()))["metadata"]
+    assert next(iter(metadata["attachments"])) == "audio-1"
+    assert (
+        metadata["attachments"]["audio-1"] == book["cells"][0]["metadata"]["attachments"]["audio-1"]
+    )
+    assert metadata["selectionTimestamp"] == 7001
+    book["cells"][0]["metadata"]["attachments"]["audio-1"]["createdAt"] = 8000
+    assert cell_after(apply(book, audio()))["metadata"]["selectionTimestamp"] == 8001
+
+
+def test_a_listed_verse_gets_a_new_take_beside_its_old_one() -> None:
+    """The recording that was there is kept, only the choice changes, as of the request."""
+    metadata = cell_after(apply(document(recorded("1", "text")), audio(listed=True)))["metadata"]
+    assert len(metadata["attachments"]) == 2
+    assert metadata["selectedAudioId"] != "audio-1"
+    assert metadata["selectionTimestamp"] == SUBMITTED
+
+
+@pytest.mark.parametrize(
+    ("json_cell", "change", "reason"),
+    [
+        (cell("2", "text"), audio(), "it is no longer in the file"),
+        (cell("1", "other"), audio(), "its text has changed in the meantime"),
+        (cell("1", "other"), audio(listed=True), "its text has changed in the meantime"),
+        (recorded("1", "text"), audio(), "somebody has recorded it in the meantime"),
+        (
+            cell("1", "text", selectedAudioId=""),
+            audio(),
+            "its recordings were deselected in the meantime",
+        ),
+        (cell("1", "text", isLocked=True), audio(listed=True), "it is locked"),
+        (cell("1", "text", data={"deleted": True}), audio(listed=True), "it was deleted"),
+        (
+            recorded("1", "text", selectionTimestamp=SUBMITTED + 1),
+            audio(listed=True),
+            "its recording was changed after the job was submitted",
+        ),
+        (
+            recorded("1", "text", attachments=take("audio-1", SUBMITTED + 1)),
+            audio(listed=True),
+            "its recording was changed after the job was submitted",
+        ),
+        (
+            cell("1", "text", selectedAudioId="", selectionTimestamp=SUBMITTED + 1),
+            audio(listed=True),
+            "its recording was changed after the job was submitted",
+        ),
+    ],
+)
+def test_takes_that_no_longer_fit_are_dropped(
+    json_cell: Json, change: AddTake, reason: str
+) -> None:
+    """Cases 45, 47 and 48 for audio: no pointer is made for a take that nobody will see."""
+    assert refused(document(json_cell), change) == reason
+
+
+def test_a_cleared_choice_gives_way_only_to_a_request() -> None:
+    """Listing the verse is asking for it."""
+    book = document(cell("1", "text", selectedAudioId="", attachments=take("audio-1")))
+    assert apply(book, audio(listed=True)).done == ("1",)
+
+
+def test_case_51_a_second_take_of_the_same_job_changes_nothing() -> None:
+    """Neither the same bytes, nor other bytes of another attempt, nor after a person deleted it."""
+    for listed in (False, True):
+        first = apply(document(cell("1", "text")), audio(listed=listed))
+        for file in (AUDIO, OTHER):
+            again = apply_changes(PATH, first.content, [audio(listed=listed, file=file)], CONTEXT)
+            assert (again.content, again.done, again.dropped) == (first.content, ("1",), ())
+            assert dict(again.pointers) == {}
+    book = json.loads(first.content)
+    (attachment,) = book["cells"][0]["metadata"]["attachments"].values()
+    attachment["isDeleted"] = True
+    assert not apply(book, audio(listed=True)).is_changed
+
+
+def test_another_job_adds_another_take() -> None:
+    """A new request makes a new file; no pointer path is used twice."""
+    first = apply(document(cell("1", "text")), audio(listed=True))
+    later = EditContext(BOT, "job2", SUBMITTED + 5, NOW + 5, {AUDIO: POINTER})
+    second = apply_changes(PATH, first.content, [audio(listed=True)], later)
+    assert set(first.pointers) & set(second.pointers) == set()
+    assert len(cell_after(second)["metadata"]["attachments"]) == 2
+
+
+def test_case_46_two_cells_of_one_reference_get_two_files() -> None:
+    """Even if they sound the same."""
+    book = document(cell("a", "text", ref="MAT 1:1"), cell("b", "text", ref="MAT 1:1"))
+    applied = apply(book, audio("a"), audio("b"))
+    assert len(applied.pointers) == 2
+    assert applied.done == ("a", "b")
+
+
+# Files
+
+
+def test_case_47_only_the_named_cells_change() -> None:
+    """In a real file, text beside audio, and a person's changes since are where they were."""
+    content = SAMPLE.read_bytes()
+    book = json.loads(content)
+    asr, tts = book["cells"][2]["metadata"]["id"], book["cells"][3]["metadata"]["id"]
+    changes: list[Any] = [text(asr), audio(tts, "Text only; TTS target.")]
+    applied = apply_changes(PATH, content, changes, CONTEXT)
+    assert applied.done == (asr, tts)
+    lines = difflib.ndiff(content.decode().split("\n"), applied.content.decode().split("\n"))
+    removed = [line[1:].strip() for line in lines if line.startswith("-")]
+    assert removed == ['"value": "",', '"edits": [],', '"cellLabel": "3"']
+    changed = json.loads(applied.content)
+    for position, json_cell in enumerate(book["cells"]):
+        assert (changed["cells"][position] == json_cell) is (position not in (2, 3))
+    assert changed["metadata"] == book["metadata"]
+
+
+def test_several_changes_to_one_cell_build_on_each_other() -> None:
+    """Text first, then audio that speaks it."""
+    applied = apply(document(cell("1")), text(), audio(spoken="heard"))
+    assert applied.done == ("1",)
+    assert cell_after(applied)["value"] == "heard"
+    assert "selectedAudioId" in cell_after(applied)["metadata"]
+
+
+def test_one_dropped_change_leaves_the_others() -> None:
+    """Each change stands for itself."""
+    applied = apply(
+        document(recorded("1", "typed"), recorded("2")), text("1"), text("2"), text("9")
+    )
+    assert applied.done == ("2",)
+    assert [dropped.cell_id for dropped in applied.dropped] == ["1", "9"]
+
+
+def test_of_two_cells_with_one_id_the_living_one_is_filled() -> None:
+    """Ids are sometimes doubled, until the editor merges them."""
+    book = document(recorded("1", data={"deleted": True}), recorded("1"))
+    assert cell_after(apply(book, text()), 1)["value"] == "heard"
+    assert cell_after(apply(book, text()), 0) == book["cells"][0]
+
+
+def test_a_race_is_settled_by_applying_again() -> None:
+    """The head moved and somebody filled the cell: the second pass drops what the first one did."""
+    assert apply(document(recorded("1"), recorded("2")), text("1"), text("2")).done == ("1", "2")
+    newer = document(recorded("1", "typed"), recorded("2"))
+    applied = apply(newer, text("1"), text("2"))
+    assert applied.done == ("2",)
+    assert cell_after(applied) == newer["cells"][0]
+
+
+def test_a_file_that_is_no_notebook_is_never_written() -> None:
+    """Conflict markers or a pointer in its place raise instead of giving bytes back."""
+    with pytest.raises(NotebookError):
+        apply_changes(PATH, b"<<<<<<< HEAD\n", [text()], CONTEXT)
