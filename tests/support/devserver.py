@@ -16,8 +16,9 @@ administrator), each with one token (`token-worker` and so on, scope api), and t
     )
 
 `DevServer(..., in_process=True)` runs the same server in a thread: it starts in milliseconds instead
-of most of a second and shows its `world`; use a process where restart or kill matters. `DevServer.
-restart()` starts it again on the same root and port. `requests()` and `set_faults()` talk to the
+of a fifth of a second and shows its `world`; use a process where restart or kill matters. One server
+can serve many tests: `add_project` gives each its own project, while it runs (in a thread only).
+`restart()` starts it again on the same root and port. `requests()` and `set_faults()` talk to the
 counters and the fault switch over HTTP. Stop every server (use `with`).
 """
 
@@ -34,9 +35,9 @@ from typing import Any
 
 import requests
 
-from devserver.config import WorldConfig, load_config, populate
+from devserver.config import ProjectConfig, WorldConfig, load_config, populate
 from devserver.server import serving_in_thread
-from devserver.world import World
+from devserver.world import Project, World
 
 Files = Mapping[str, str | bytes]
 
@@ -132,6 +133,15 @@ class DevServer:
         port = int(self.url.rpartition(":")[2])
         self.stop()
         self.start(port)
+
+    def add_project(self, directory: Path, settings: Mapping[str, Any]) -> Project:
+        """Add a project, described as for `write_world`, to a server that runs in a thread."""
+        assert self.world is not None
+        table = ProjectConfig.model_validate(_with_files(directory, settings))
+        populate(self.world, WorldConfig(projects=[table]))
+        added = self.world.find_project(table.path)
+        assert added is not None
+        return added
 
     def token(self, username: str) -> str:
         """Return the first token of a user."""
