@@ -43,6 +43,11 @@ _COMMIT_REFUSALS: tuple[tuple[re.Pattern[str], type[StoreError]], ...] = (
     (re.compile(r"doesn'?t exist|when you are on a branch", re.I), Missing),
     (re.compile(r"not allowed to push", re.I), Forbidden),
 )
+_NOT_A_URL = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+)
 _RETRIED = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
 # A database lock was not obtained, or a limit refused the request before it did anything.
 _REFUSED_FOR_NOW = frozenset({409, 429})
@@ -96,7 +101,7 @@ def refusal(response: requests.Response) -> StoreError:
 def fault(error: requests.RequestException, place: str) -> StoreError | ConfigError:
     """The error that a failed or broken exchange stands for."""
     said = f"{place}: {_cause(error)}"
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.InvalidSchema):
+    if isinstance(error, _NOT_A_URL):
         return ConfigError(f"not a usable URL: {said}", hint="check --gitlab-url")
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY" in str(error):
         return ConfigError(

@@ -48,19 +48,34 @@ SKIP_CI = "[skip ci]"
 GITATTRIBUTES = ".gitattributes"
 DEVELOPER = 30
 WHOLE_ARCHIVE_BYTES = 256 << 20
-"""A larger repository is read folder by folder, so that what nobody needs is not sent."""
 ARCHIVE_WINDOW_S = 60.0
 """GitLab allows five archives a minute; before 18.5 its refusal does not say so."""
 BLOCK_BYTES = 256 << 10
 
 
 class GitLabStore:
-    """Safe to use from several threads; holds no state of the project."""
+    """Safe to use from several threads; holds no state of the project.
 
-    def __init__(self, session: GitLabSession, project: ProjectRef, transfer: LfsTransfer) -> None:
+    Args:
+        session: the connection to the server.
+        project: which project.
+        transfer: moves its large objects.
+        whole_archive_bytes: a larger repository is read folder by folder, so that what nobody needs is
+            not sent.
+    """
+
+    def __init__(
+        self,
+        session: GitLabSession,
+        project: ProjectRef,
+        transfer: LfsTransfer,
+        *,
+        whole_archive_bytes: int = WHOLE_ARCHIVE_BYTES,
+    ) -> None:
         self._session = session
         self._project = project
         self._transfer = transfer
+        self._whole_archive_bytes = whole_archive_bytes
 
     @property
     def project(self) -> ProjectRef:
@@ -86,7 +101,7 @@ class GitLabStore:
         if head is None:
             return Snapshot("", {})
         try:
-            return Snapshot(head, self._archive(head, None, WHOLE_ARCHIVE_BYTES))
+            return Snapshot(head, self._archive(head, None, self._whole_archive_bytes))
         except ArchiveTooLarge:
             logger.info("%s is large; reading it folder by folder", self._project.path)
         roots = self._read_each(ROOT_FILES, head)

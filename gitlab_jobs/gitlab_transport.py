@@ -143,6 +143,13 @@ class Transport(requests.Session):
                 "GitLab itself nor one of the allowed storage hosts"
             )
 
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Build one request; an address that is none is a mistake in the settings."""
+        try:
+            return super().prepare_request(request)
+        except requests.RequestException as error:
+            raise fault(error, str(request.method)) from error
+
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         """Send one request; a reply of status 400 or more becomes an exception."""
         place = f"{request.method} {str(request.url).split('?', 1)[0]}"
