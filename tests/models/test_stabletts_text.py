@@ -7,12 +7,14 @@ import unicodedata
 
 import pytest
 import torch
+from support import parity
 from support.parity import group
 
 from pipelines.text.romanize import is_mostly_latin, romanizer
 from pipelines.tts.stabletts.symbols import SYMBOLS
 from pipelines.tts.stabletts.text import FrontEnd, TextSettings, characters, compose
 from pipelines.tts.stabletts.vocabulary import UNKNOWN, Vocabulary, build, cover
+from pipelines.tts.stabletts.voice import Voice
 from pipelines.tts.stabletts.warm_start import EMBEDDING, embedding_rows, warm_start
 
 SCRIPTS = {
@@ -150,9 +152,10 @@ def test_script_is_decided_on_the_whole_project() -> None:
 
 def test_warm_start_takes_over_everything_and_the_closest_rows() -> None:
     """Own letter, hint, romanised letter, and a mean for the rest."""
-    state = group("sd")
+    base = Voice(parity.model(), Vocabulary(SYMBOLS))
+    state = base.model.state_dict()
     vocabulary = build(["a c r шq ¤ˤ, "])
-    model = warm_start(state, SYMBOLS, vocabulary, romanize=romanizer())
+    model = warm_start(base, vocabulary, romanize=romanizer())
     official, rows = state[EMBEDDING], model.encoder.emb.weight
     known = {symbol: official[row] for row, symbol in enumerate(SYMBOLS)}
     own = {symbol: rows[row] for row, symbol in enumerate(vocabulary.tokens)}

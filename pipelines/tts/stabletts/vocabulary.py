@@ -72,6 +72,19 @@ class Vocabulary:
                 ids += [rows[UNKNOWN]] if UNKNOWN in rows else []
         return Encoded(intersperse(ids), tuple(unknown), tuple(digits))
 
+    def extended(self, texts: Iterable[str], romanize: Romanize | None = None) -> Vocabulary:
+        """Add what other texts need behind the rows that are there."""
+        new = build(texts, self.settings, romanize)
+        added = tuple(token for token in new.tokens if token not in self.tokens)
+        tokens = (*self.tokens, *added)
+        fallbacks = {**self.fallbacks, **new.fallbacks}
+        return Vocabulary(
+            tokens,
+            self.settings,
+            {symbol: parts for symbol, parts in fallbacks.items() if symbol not in tokens},
+            dict(Counter(self.counts) + Counter(new.counts)),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Return plain values for a checkpoint's JSON."""
         return {

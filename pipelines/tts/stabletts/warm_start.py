@@ -15,7 +15,8 @@ from pipelines.text.romanize import Romanize
 from pipelines.tts.stabletts.model import StableTTS
 from pipelines.tts.stabletts.symbols import IPA, LATIN
 from pipelines.tts.stabletts.vocabulary import Vocabulary
-from pipelines.tts.stabletts.weights import StateDict, load_model, model_config
+from pipelines.tts.stabletts.voice import Voice
+from pipelines.tts.stabletts.weights import load_model
 
 EMBEDDING = "encoder.emb.weight"
 NOISE = 0.1  # of a row that starts at the mean, relative to the rows' spread
@@ -24,27 +25,24 @@ HINTS: Mapping[str, str] = {"c": "k", "q": "k", "r": "ɹ"}
 
 
 def warm_start(
-    state: StateDict,
-    known: Sequence[str],
+    base: Voice,
     vocabulary: Vocabulary,
     *,
     romanize: Romanize | None = None,
     hints: Mapping[str, str] = HINTS,
 ) -> StableTTS:
-    """Build a model for `vocabulary` from the weights of a model that knows other symbols.
+    """Build a model for `vocabulary` from a voice that knows other symbols.
 
     Args:
-        state: Weights to start from.
-        known: Their symbols, one per row of their embedding.
+        base: Weights to start from, with their symbols.
         vocabulary: What the new voice shall know.
         romanize: Finds the closest symbol of letters in other scripts.
         hints: Letter → symbol, for letters whose sound is not their own row's.
-
-    Raises:
-        BadCheckpoint: The weights are not those of StableTTS v1.1.
     """
-    config = replace(model_config(state), n_vocab=len(vocabulary))
-    rows = embedding_rows(state[EMBEDDING], known, vocabulary.tokens, romanize, hints)
+    state = base.model.state_dict()
+    known, wanted = base.vocabulary.tokens, vocabulary.tokens
+    rows = embedding_rows(state[EMBEDDING], known, wanted, romanize, hints)
+    config = replace(base.model.config, n_vocab=len(vocabulary))
     return load_model({**state, EMBEDDING: rows}, config)
 
 

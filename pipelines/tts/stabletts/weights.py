@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -26,22 +25,29 @@ from pipelines.tts.stabletts.vocos import Vocos
 
 StateDict = Mapping[str, Tensor]
 M = TypeVar("M", bound=nn.Module)
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+    pickle.UnpicklingError,
+    SafetensorError,
+)
 HEAD_WIDTH = 64  # of the published weights; shapes do not tell the number of heads
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """Read a file of named tensors.
+    """Read a file of named tensors; its content decides the format, not its name.
 
     Raises:
         BadCheckpoint: The file is no plain dictionary of tensors, or cannot be read.
     """
     try:
-        if path.suffix == ".safetensors":
+        if is_safetensors(path):
             return dict(load_file(path))
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise BadCheckpoint(f"{path.name} cannot be read: {_first_line(error)}") from error
-    except (pickle.UnpicklingError, SafetensorError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise BadCheckpoint(
             f"{path.name} is not a file of weights: {_first_line(error)}"
         ) from error
@@ -50,6 +56,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
         raise BadCheckpoint(f"{path.name} holds more than named tensors")
     return state
+
+
+def is_safetensors(path: Path) -> bool:
+    """Tell by the first bytes: a length, then the brace of a JSON header."""
+    with path.open("rb") as file:
+        return file.read(9)[8:] == b"{"
 
 
 def model_config(state: StateDict, n_heads: int | None = None) -> ModelConfig:
