@@ -17,7 +17,6 @@ import os
 import signal
 import socket
 import sys
-import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -35,11 +34,9 @@ from runner.frames import (
 from runner.keeper import DUMP_STACKS, END_TREE, keep
 from runner.limits import apply_limits
 from runner.orders import Orders
+from runner.remote_error import describe
 
 Entry = Callable[[JsonObject, Channel], JsonObject]
-
-MAX_TEXT_CHARS = 100_000
-"""Messages and tracebacks longer than this are cut: an error must always fit a frame."""
 
 
 def run_child(connection: socket.socket) -> NoReturn:
@@ -103,7 +100,7 @@ def _report(channel: Channel, orders: Orders) -> None:
     try:
         channel.finish(kind, fields)
     except FrameError as error:
-        channel.finish("error", _describe(error, phase="result"))
+        channel.finish("error", describe(error, phase="result"))
 
 
 def _outcome(channel: Channel, orders: Orders) -> tuple[str, JsonObject]:
@@ -117,16 +114,16 @@ def _outcome(channel: Channel, orders: Orders) -> tuple[str, JsonObject]:
         phase = "run"
         result: object = entry(orders.payload, channel)
     except Stopped as stopped:
-        return "error", {**_describe(stopped, phase), "stopped": stopped.reason}
+        return "error", {**describe(stopped, phase), "stopped": stopped.reason}
     except BaseException as error:  # noqa: BLE001 - the child's outermost boundary
-        fields = _describe(error, phase)
+        fields = describe(error, phase)
         if channel.stop_reason is not None and not isinstance(error, Exception):
             # An entry may translate Stopped into its own control-flow exception.
             fields["stopped"] = channel.stop_reason
         return "error", fields
     if not isinstance(result, dict):
         wrong = TypeError(f"{orders.entry} returned {type(result).__name__}, expected a dict")
-        return "error", _describe(wrong, phase)
+        return "error", describe(wrong, phase)
     return "result", {"result": result}
 
 
@@ -146,22 +143,6 @@ def load_entry(name: str, import_paths: tuple[str, ...]) -> Entry:
     if not callable(entry):
         raise LookupError(f"module {module_name} has no function {function_name!r}")
     return entry
-
-
-def _describe(error: BaseException, phase: str) -> JsonObject:
-    chain: list[dict[str, str]] = []
-    link: BaseException | None = error
-    while link is not None and len(chain) < 10:
-        chain.append({"kind": type(link).__name__, "message": str(link)[:2000]})
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-    return {
-        "kind": type(error).__name__,
-        "code": str(getattr(error, "code", "") or ""),
-        "message": str(error)[:MAX_TEXT_CHARS],
-        "traceback": "".join(traceback.format_exception(error))[-MAX_TEXT_CHARS:],
-        "chain": chain,
-        "phase": phase,
-    }
 
 
 def _leave_quickly() -> NoReturn:

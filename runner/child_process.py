@@ -37,6 +37,10 @@ def _unmasked(line: bytes) -> bytes:
     return line
 
 
+def _nothing() -> None:
+    pass
+
+
 class ChildProcess:
     """One child, from start to its exit. Methods may be called from any thread."""
 
@@ -48,6 +52,7 @@ class ChildProcess:
         on_progress: Progress,
         mask: Mask = _unmasked,
         launch: Launch = launch_exec,
+        on_end: Callable[[], None] = _nothing,
     ) -> None:
         """Prepare a child without starting it.
 
@@ -58,12 +63,15 @@ class ChildProcess:
             on_progress: told the child's newest progress; must return quickly.
             mask: removes secrets from one line of the child's output before it reaches the disk.
             launch: starts the process; a fresh interpreter by default.
+            on_end: told that the processes are gone, before `wait` returns and before a request that
+                is still being carried out is waited for; must return at once.
         """
         self._spec = spec
         self._launch = launch
         self._serve = serve
         self._on_progress = on_progress
         self._mask = mask
+        self._on_end = on_end
         self._minder: Minder | None = None
 
     def start(self) -> None:
@@ -88,7 +96,7 @@ class ChildProcess:
         except BaseException:
             launched.abandon()
             raise
-        self._minder.start(self._serve, self._on_progress)
+        self._minder.start(self._serve, self._on_progress, self._on_end)
 
     @property
     def pid(self) -> int:

@@ -24,9 +24,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from runner.keeper import KeeperReport
+from runner.pipes import Pipes, open_pipes
 
 _T = TypeVar("_T")
-_FLAGS = ("-I", "-u", "-B")
+PYTHON_FLAGS = ("-I", "-u", "-B")
 """Isolated from the caller's Python settings, which is why these are no variables: unbuffered, no caches."""
 
 
@@ -116,52 +117,43 @@ def launch_exec(work_dir: Path, environment: Mapping[str, str]) -> Launched:
     Raises:
         OSError: the process could not be started; nothing is left behind.
     """
-    ours, theirs = socket.socketpair()
-    log_read, log_write = os.pipe()
-    dump_fd, report_fd = os.memfd_create("stacks"), os.memfd_create("report")
+    pipes = open_pipes()
     try:
         process, death_fd, has_pidfd = process_spawner().call(
-            lambda: _start(work_dir, environment, theirs.fileno(), log_write, (dump_fd, report_fd))
+            lambda: _start(work_dir, environment, pipes)
         )
     except BaseException:
-        ours.close()
-        for fd in (log_read, dump_fd, report_fd):
-            os.close(fd)
+        pipes.close_all()
         raise
-    finally:
-        theirs.close()
-        os.close(log_write)
+    pipes.close_childs()
     return Launched(
         pid=process.pid,
         parent_pid=os.getpid(),
         death_fd=death_fd,
         has_pidfd=has_pidfd,
-        connection=ours,
-        log_fd=log_read,
-        dump_fd=dump_fd,
-        report_fd=report_fd,
-        child_dump_fd=dump_fd,
-        child_report_fd=report_fd,
+        connection=pipes.connection,
+        log_fd=pipes.log_read,
+        dump_fd=pipes.dump_fd,
+        report_fd=pipes.report_fd,
+        child_dump_fd=pipes.dump_fd,
+        child_report_fd=pipes.report_fd,
         reap=functools.partial(_reap, process),
     )
 
 
 def _start(
-    work_dir: Path,
-    environment: Mapping[str, str],
-    connection_fd: int,
-    log_fd: int,
-    files: tuple[int, int],
+    work_dir: Path, environment: Mapping[str, str], pipes: Pipes
 ) -> tuple[subprocess.Popen[bytes], int, bool]:
+    connection_fd, log_fd, dump_fd, report_fd = pipes.for_child
     process = subprocess.Popen(
-        [sys.executable, *_FLAGS, "-m", "runner.child", "--fd", str(connection_fd)],
+        [sys.executable, *PYTHON_FLAGS, "-m", "runner.child", "--fd", str(connection_fd)],
         stdin=subprocess.DEVNULL,
         stdout=log_fd,
         stderr=log_fd,
         cwd=work_dir,
         env=dict(environment),
         close_fds=True,
-        pass_fds=(connection_fd, *files),
+        pass_fds=(connection_fd, dump_fd, report_fd),
         start_new_session=True,
     )
     return process, *watch_death(process.pid)

@@ -15,6 +15,7 @@ import selectors
 import signal
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from runner.conversation import Conversation
@@ -65,11 +66,12 @@ class Minder:
 
     # Called from any thread.
 
-    def start(self, serve: Serve, on_progress: Progress) -> None:
+    def start(self, serve: Serve, on_progress: Progress, on_end: Callable[[], None]) -> None:
         """Begin to mind the child."""
         name = f"child-{self._launched.pid}"
         self._server = RequestServer(serve, self._reply, self.cancel, f"{name}-requests")
         self._on_progress = on_progress
+        self._on_end = on_end
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -258,6 +260,7 @@ class Minder:
             kill_marked(self._marker)
             report = KeeperReport(signal.SIGKILL if status is None else status, 0, 0.0, 0.0)
         self._drain()
+        self._on_end()
         if not self._server.close(self._spec.limits.serve_timeout_s):
             logger.warning("a request of child %d is still being carried out", self.pid)
         self._log.close()

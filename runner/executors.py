@@ -1,0 +1,78 @@
+"""Puts slots, pool and options together: the factories that callers use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from runner.fresh import FreshSlot
+from runner.launch import launch_exec
+from runner.limits import Limits
+from runner.log_pipe import Mask
+from runner.pool import Pool, PoolOptions
+from runner.slot import Launch, Recycle, Slot, SlotSpec, unmasked
+from runner.task import TaskSpec
+from runner.warm import WarmSlot
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where an executor's children live, and on what."""
+
+    work_dir: Path
+    devices: tuple[str, ...] = ("cpu",)
+    """One worker per entry: "cpu", a GPU's UUID or a MIG id; name one twice for two workers."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    limits: Limits = field(default_factory=Limits)
+    mask: Mask = unmasked
+    launch: Launch = launch_exec
+
+
+def warm_executor(
+    task: TaskSpec,
+    site: Site,
+    options: PoolOptions | None = None,
+    recycle: Recycle | None = None,
+) -> Pool:
+    """Start children that keep the task set up; returns when the first is ready.
+
+    Raises:
+        PoolClosed: none of them could be started, with the reasons.
+    """
+    return _pool(WarmSlot, task, site, options, recycle or Recycle())
+
+
+def fresh_executor(task: TaskSpec, site: Site, options: PoolOptions | None = None) -> Pool:
+    """Give every item a child of its own, as many at a time as there are devices."""
+    return _pool(FreshSlot, task, site, options, Recycle())
+
+
+def _pool(
+    make: Callable[[SlotSpec], Slot],
+    task: TaskSpec,
+    site: Site,
+    options: PoolOptions | None,
+    recycle: Recycle,
+) -> Pool:
+    slots = [
+        (
+            device,
+            make(
+                SlotSpec(
+                    task=task,
+                    work_dir=site.work_dir / f"slot-{number}",
+                    device=device,
+                    environment=site.environment,
+                    limits=site.limits,
+                    recycle=recycle,
+                    mask=site.mask,
+                    launch=site.launch,
+                )
+            ),
+        )
+        for number, device in enumerate(site.devices)
+    ]
+    pool = Pool(slots, options)
+    pool.initialize()
+    return pool

@@ -1,0 +1,136 @@
+"""What a pool tells about itself: plain values, and the meter that computes them.
+
+`PoolStatus` is the design's `getStatus`. Knows no process and no metric system.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from dataclasses import dataclass, field
+
+WINDOW_S = 60.0
+_KEPT = 4096
+"""Latencies remembered for the percentiles."""
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """A distribution of durations, in seconds."""
+
+    count: int
+    mean_s: float
+    p50_s: float
+    p95_s: float
+    p99_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """One worker; `state` is the machine's, `public_state` the design's name for it or ""."""
+
+    name: str
+    state: str
+    public_state: str
+    device: str
+    pid: int | None
+    rss_bytes: int
+    requests: int
+    errors: int
+    loads: int
+    uptime_s: float
+    last_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatus:
+    """The whole pool at one moment."""
+
+    total: int
+    idle: int
+    processing: int
+    failed: int
+    utilisation: float
+    """Busy time of all workers over the last minute, 0 to 1."""
+    queue_depth: int
+    oldest_wait_s: float
+    succeeded: int
+    failures: int
+    timed_out: int
+    cancelled: int
+    throughput_per_s: float
+    """Finished items over the last minute."""
+    audio_s_per_s: float
+    latency: Times
+    wait: Times
+    loads: int
+    replacements: dict[str, int]
+    workers: tuple[WorkerStatus, ...]
+
+    @property
+    def is_degraded(self) -> bool:
+        """Fewer workers than asked for can take work."""
+        return self.idle + self.processing < self.total
+
+
+@dataclass(slots=True)
+class _Finished:
+    at: float
+    wait_s: float
+    run_s: float
+    audio_s: float
+
+
+@dataclass(slots=True)
+class Meter:
+    """Adds up what happens in a pool; guarded by the pool's lock."""
+
+    begun_at: float
+    outcomes: Counter[str] = field(default_factory=Counter)
+    replacements: Counter[str] = field(default_factory=Counter)
+    loads: int = 0
+    _finished: deque[_Finished] = field(default_factory=lambda: deque(maxlen=_KEPT))
+
+    def finish(self, outcome: str, now: float, wait_s: float, run_s: float, audio_s: float) -> None:
+        """Note an item's end; `now` is when it ended."""
+        self.outcomes[outcome] += 1
+        self._finished.append(_Finished(now, wait_s, run_s, audio_s))
+
+    def busy_s(self, now: float) -> float:
+        """Work done within the window, all workers together."""
+        begin = now - WINDOW_S
+        return sum(item.at - max(begin, item.at - item.run_s) for item in self._recent(now))
+
+    def window_s(self, now: float) -> float:
+        """How much of the window the pool has lived through."""
+        begun_at = self._finished[0].at if len(self._finished) == _KEPT else self.begun_at
+        return max(1e-9, min(WINDOW_S, now - begun_at))
+
+    def rates(self, now: float) -> tuple[float, float]:
+        """Items and seconds of audio per second over the window."""
+        recent = self._recent(now)
+        window = self.window_s(now)
+        return len(recent) / window, sum(item.audio_s for item in recent) / window
+
+    def latency(self) -> Times:
+        """From the queue to the end."""
+        return _times([item.wait_s + item.run_s for item in self._finished])
+
+    def wait(self) -> Times:
+        """In the queue."""
+        return _times([item.wait_s for item in self._finished])
+
+    def _recent(self, now: float) -> list[_Finished]:
+        return [item for item in self._finished if item.at >= now - WINDOW_S]
+
+
+def _times(durations: list[float]) -> Times:
+    if not durations:
+        return Times(0, 0.0, 0.0, 0.0, 0.0)
+    ordered = sorted(durations)
+    mean = sum(ordered) / len(ordered)
+    return Times(len(ordered), mean, *(_percentile(ordered, part) for part in (0.5, 0.95, 0.99)))
+
+
+def _percentile(ordered: list[float], part: float) -> float:
+    """Nearest rank: always a value that was really seen."""
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
