@@ -2,7 +2,7 @@
 
 The merge takes the newest entry by wall clock. So a change is stamped just after what it was based on,
 not with the present: whatever a person did later, also offline and not yet synced, is newer
-(`docs/decisions/0003-timestamps-that-let-people-win.md`). Knows no JSON beyond one cell.
+(`docs/decisions/0004-timestamps-that-let-people-win.md`). Knows no JSON beyond one cell.
 """
 
 from __future__ import annotations
