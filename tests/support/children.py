@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.child_process import ChildExit, ChildProcess, ChildSpec, Limits
+from runner.child_process import ChildExit, ChildProcess, ChildSpec, Launch, Limits
+from runner.launch import launch_exec
 
 ENTRIES = "support.child_entries"
 TESTS_DIR = Path(__file__).resolve().parent.parent
@@ -71,6 +72,7 @@ def running(
     on_progress: Callable[[dict[str, Any]], None] | None = None,
     mask: Callable[[bytes], bytes] = bytes,
     limits: Limits = QUICK,
+    launch: Launch = launch_exec,
     **options: Any,
 ) -> Iterator[Watched]:
     """Start a child and make sure that it is gone afterwards."""
@@ -92,7 +94,7 @@ def running(
         if on_progress is not None:
             on_progress(fields)
 
-    process = ChildProcess(spec, serve=serve, on_progress=note, mask=mask)
+    process = ChildProcess(spec, serve=serve, on_progress=note, mask=mask, launch=launch)
     process.start()
     try:
         yield Watched(process, spec.log_path, told)

@@ -1,0 +1,342 @@
+"""What the pool does when workers or items misbehave: real children, real crashes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.children import TESTS_DIR, open_descriptors, until
+
+from runner.errors import PoolClosed, QueueFull, SlotDied, TaskFailed, TaskTimeout
+from runner.executors import Site, fresh_executor, warm_executor
+from runner.machines import (
+    REQUEST_STEPS,
+    WORKER_STEPS,
+    IllegalStep,
+    Machine,
+    request_machine,
+    worker_machine,
+)
+from runner.pool import Pool, PoolOptions
+from runner.slot import Recycle
+from runner.task import TaskSpec
+from runner.verdict import Verdict
+
+QUICK = PoolOptions(backoff_first_s=0.02, backoff_most_s=0.05)
+
+
+def recite(name: str = "Recite", **options: Any) -> TaskSpec:
+    """The task of most tests."""
+    return TaskSpec(f"support.tasks:{name}", options, import_paths=(TESTS_DIR,))
+
+
+@contextmanager
+def warm(
+    tmp_path: Path,
+    task: TaskSpec | None = None,
+    options: PoolOptions = QUICK,
+    recycle: Recycle | None = None,
+    workers: int = 1,
+) -> Iterator[Pool]:
+    """A warm pool that is closed afterwards."""
+    site = Site(tmp_path, devices=("cpu",) * workers)
+    pool = warm_executor(task or recite(), site, options, recycle)
+    try:
+        yield pool
+    finally:
+        pool.close(0)
+
+
+def loads(diary: Path) -> int:
+    """How often the task was set up, in its own words."""
+    return len(diary.read_text().split())
+
+
+def test_a_warm_worker_sets_up_once_for_many_items(tmp_path: Path) -> None:
+    """That is what it is for."""
+    diary = tmp_path / "diary"
+    with warm(tmp_path, recite(diary=str(diary))) as pool:
+        outputs = [pool.submit({}).result(60) for _ in range(20)]
+
+    assert [output["count"] for output in outputs] == list(range(1, 21))
+    assert len({output["pid"] for output in outputs}) == 1
+    assert loads(diary) == 1
+
+
+def test_a_fresh_worker_shares_nothing_between_items(tmp_path: Path) -> None:
+    """Every item is the first one."""
+    pool = fresh_executor(recite(), Site(tmp_path), QUICK)
+    outputs = [pool.submit({}).result(60) for _ in range(3)]
+    pool.close()
+
+    assert [output["count"] for output in outputs] == [1, 1, 1]
+    assert len({output["pid"] for output in outputs}) == 3
+
+
+def test_workers_work_at_the_same_time(tmp_path: Path) -> None:
+    """Two sleeping items do not wait for each other."""
+    with warm(tmp_path, workers=2) as pool:
+        until(lambda: pool.status().idle == 2)
+        futures = [pool.submit({"do": "sleep", "for_s": 0.3}) for _ in range(2)]
+        until(lambda: pool.status().processing == 2)
+        assert len({future.result(60)["pid"] for future in futures}) == 2
+
+
+def test_a_crash_brings_the_item_back_once_and_then_gives_it_up(tmp_path: Path) -> None:
+    """Two processes for one item are enough."""
+    diary = tmp_path / "diary"
+    with warm(tmp_path, recite(diary=str(diary))) as pool:
+        bad = pool.submit({"do": "crash"})
+        good = pool.submit({"name": "next"})
+        with pytest.raises(SlotDied) as caught:
+            bad.result(60)
+        assert good.result(60)["text"] == "hello next"
+        status = pool.status()
+
+    assert caught.value.verdict is Verdict.CHILD_CRASH
+    assert "SIGSEGV" in caught.value.detail
+    assert loads(diary) == 3
+    assert status.replacements == {"CHILD_CRASH": 2}
+    assert (status.succeeded, status.failures) == (1, 1)
+
+
+def test_poison_never_takes_others_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A poisonous item among good ones, again and again: every good one comes back."""
+    rounds = 25
+    options = PoolOptions(backoff_first_s=0.01, queue_limit=1000)
+    with warm(tmp_path, options=options, workers=2) as pool:
+        bad = []
+        good: list[Future[dict[str, Any]]] = []
+        for number in range(rounds):
+            bad.append(pool.submit({"do": "crash"}))
+            good += [pool.submit({"name": f"{number}.{part}"}) for part in range(3)]
+        texts = {future.result(90)["text"] for future in good}
+        poisoned = sum(isinstance(future.exception(90), SlotDied) for future in bad)
+
+    with capsys.disabled():
+        sys.stderr.write(f"\npoison: {poisoned} of {rounds} given up, {len(texts)} others served\n")
+    assert poisoned == rounds
+    assert len(texts) == 3 * rounds
+
+
+def test_an_item_that_takes_too_long_is_ended_and_the_next_one_served(tmp_path: Path) -> None:
+    """A timeout is no crash: it is not tried again."""
+    with warm(tmp_path) as pool:
+        slow = pool.submit({"do": "sleep", "for_s": 60}, timeout_s=0.2)
+        good = pool.submit({})
+        with pytest.raises(TaskTimeout):
+            slow.result(60)
+        assert good.result(60)["count"] == 1
+        assert pool.status().timed_out == 1
+        assert pool.status().replacements == {"STAGE_TIMEOUT": 1}
+
+
+def test_the_wait_in_the_queue_has_its_own_limit(tmp_path: Path) -> None:
+    """Enforced although the only worker is busy."""
+    options = PoolOptions(queue_timeout_s=0.1)
+    with warm(tmp_path, options=options) as pool:
+        busy = pool.submit({"do": "sleep", "for_s": 1.0})
+        late = pool.submit({})
+        with pytest.raises(TaskTimeout, match="wait"):
+            late.result(60)
+        assert not busy.done()
+
+
+def test_a_full_queue_refuses_or_waits_as_asked(tmp_path: Path) -> None:
+    """With an estimate of when to try again."""
+    with warm(tmp_path, options=PoolOptions(queue_limit=2)) as pool:
+        first = pool.submit({"do": "sleep", "for_s": 0.5})
+        until(first.running)
+        pool.submit({})
+        pool.submit({})
+        with pytest.raises(QueueFull) as caught:
+            pool.submit({})
+        assert caught.value.retry_after_s >= 1
+
+    options = PoolOptions(queue_limit=1, block_when_full=True)
+    with warm(tmp_path, options=options) as pool:
+        futures = [pool.submit({"name": str(number)}) for number in range(10)]
+        assert [future.result(60)["count"] for future in futures] == list(range(1, 11))
+
+
+def test_a_waiting_item_can_be_cancelled(tmp_path: Path) -> None:
+    """Nobody works on it."""
+    with warm(tmp_path) as pool:
+        busy = pool.submit({"do": "sleep", "for_s": 0.2})
+        until(busy.running)
+        waiting = pool.submit({})
+        assert waiting.cancel()
+        assert pool.submit({}).result(60)["count"] == 2
+        assert pool.status().cancelled == 1
+
+
+def test_a_killed_worker_is_replaced_unasked(tmp_path: Path) -> None:
+    """Its item is done by the next one."""
+    with warm(tmp_path) as pool:
+        first = pool.submit({"do": "sleep", "for_s": 0.4})
+        until(first.running)
+        pid = pool.status().workers[0].pid
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        assert first.result(60)["pid"] != pid
+
+
+@pytest.mark.parametrize(
+    ("recycle", "items", "reason"),
+    [
+        (Recycle(max_items=2), [{}, {}, {}], "items"),
+        (Recycle(max_age_s=0.0), [{}, {}], "age"),
+        (
+            Recycle(max_growth_bytes=20_000_000),
+            [{}, {"do": "leak", "bytes": 60_000_000}, {}],
+            "growth",
+        ),
+        (Recycle(), [{"do": "lose_the_gpu"}, {}], "GPU_ERROR"),
+    ],
+)
+def test_a_worker_is_replaced_in_time(
+    tmp_path: Path, recycle: Recycle, items: list[dict[str, Any]], reason: str
+) -> None:
+    """By count, age, growth, and after any CUDA error."""
+    with warm(tmp_path, recycle=recycle) as pool:
+        for item in items:
+            assert pool.submit(item).exception(60) is None or reason == "GPU_ERROR"
+        assert reason in pool.status().replacements
+        last = pool.submit({}).result(60)
+
+    assert last["count"] <= 2
+
+
+def test_an_idle_worker_gives_its_memory_back_and_comes_again(tmp_path: Path) -> None:
+    """The process is gone until there is work."""
+    options = PoolOptions(keep_alive_s=0.1)
+    with warm(tmp_path, options=options) as pool:
+        first = pool.submit({}).result(60)
+        until(lambda: pool.status().workers[0].public_state == "terminated")
+        assert not Path(f"/proc/{first['pid']}").exists()
+        assert pool.status().workers[0].pid is None
+        second = pool.submit({}).result(60)
+
+    assert first["pid"] != second["pid"]
+    assert second["count"] == 1
+
+
+def test_unloading_at_once_still_starts(tmp_path: Path) -> None:
+    """A keep-alive of 0 means no memory between items."""
+    with warm(tmp_path, options=PoolOptions(keep_alive_s=0.0)) as pool:
+        assert pool.submit({}).result(60)["count"] == 1
+
+
+def test_a_pool_whose_workers_cannot_start_says_why(tmp_path: Path) -> None:
+    """It never waits for ever."""
+    with pytest.raises(PoolClosed, match="no weights at /models/x"):
+        warm_executor(recite("CannotLoad"), Site(tmp_path), QUICK)
+
+
+def test_a_worker_that_cannot_come_back_is_disabled_and_its_queue_told(tmp_path: Path) -> None:
+    """Five failed starts are enough; nobody waits for a dead pool."""
+    task = recite("CannotLoadTwice", diary=str(tmp_path / "diary"))
+    with warm(tmp_path, task) as pool:
+        pool.submit({}).result(60)
+        with pytest.raises(PoolClosed, match="the weights are gone"):
+            pool.submit({"do": "crash"}).result(60)
+        assert pool.status().failed == 1
+        assert pool.status().is_degraded
+
+
+def test_closing_waits_for_running_items_and_cancels_waiting_ones(tmp_path: Path) -> None:
+    """A grace is a grace."""
+    with warm(tmp_path) as pool:
+        busy = pool.submit({"do": "sleep", "for_s": 0.3, "name": "last"})
+        until(busy.running)
+        waiting = pool.submit({})
+        pool.close(30)
+
+        assert busy.result(0)["text"] == "hello last"
+        with pytest.raises(PoolClosed):
+            waiting.result(0)
+        with pytest.raises(PoolClosed):
+            pool.submit({})
+
+
+def test_closing_without_grace_ends_running_items(tmp_path: Path) -> None:
+    """And leaves no process."""
+    with warm(tmp_path, workers=2) as pool:
+        busy = pool.submit({"do": "sleep", "for_s": 60})
+        until(busy.running)
+        pids = [worker.pid for worker in pool.status().workers if worker.pid]
+        pool.close(0)
+
+    with pytest.raises(PoolClosed):
+        busy.result(0)
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+def test_a_thousand_tiny_items_leak_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Descriptors and threads are as before; print what an item costs."""
+    with warm(tmp_path) as pool:
+        pool.submit({}).result(60)
+    threads, descriptors = threading.active_count(), open_descriptors()
+    with warm(tmp_path, options=PoolOptions(queue_limit=2000)) as pool:
+        begun = time.perf_counter()
+        for future in [pool.submit({}) for _ in range(1000)]:
+            future.result(60)
+        cost_ms = time.perf_counter() - begun  # a thousand items: seconds are milliseconds each
+
+    with capsys.disabled():
+        sys.stderr.write(f"\nwarm pool: {cost_ms:.2f} ms per tiny item\n")
+    assert open_descriptors() == descriptors
+    until(lambda: threading.active_count() <= threads)
+
+
+@pytest.mark.parametrize(
+    ("make", "steps"), [(worker_machine, WORKER_STEPS), (request_machine, REQUEST_STEPS)]
+)
+def test_random_walks_stay_on_the_table(make: Any, steps: dict[Any, frozenset[Any]]) -> None:
+    """A hundred thousand tries each: what is on the table is done, the rest is refused."""
+    choose = random.Random(3)
+    machine: Machine[Any] = make()
+    states = list(steps)
+    for _ in range(100_000):
+        before, wanted = machine.state, choose.choice(states)
+        if wanted in steps[before]:
+            machine.to(wanted)
+            assert machine.state is wanted
+        else:
+            with pytest.raises(IllegalStep):
+                machine.to(wanted)
+            assert machine.state is before
+        if machine.is_final:
+            machine = make()
+
+
+def test_every_state_can_be_reached_and_final_ones_are_final() -> None:
+    """The tables have no dead corners."""
+    for steps, start in ((WORKER_STEPS, "spawning"), (REQUEST_STEPS, "queued")):
+        reached = {start} | {str(state) for targets in steps.values() for state in targets}
+        assert reached == {str(state) for state in steps}
+
+
+def test_a_cancelled_future_raises_as_futures_do(tmp_path: Path) -> None:
+    """Callers need no second way of waiting."""
+    with warm(tmp_path) as pool:
+        busy = pool.submit({"do": "sleep", "for_s": 0.2})
+        until(busy.running)
+        waiting = pool.submit({})
+        waiting.cancel()
+        with pytest.raises(CancelledError):
+            waiting.result(1)
+        with pytest.raises(TaskFailed):
+            pool.submit({"do": "fail", "name": "x"}).result(60)
