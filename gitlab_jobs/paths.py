@@ -170,10 +170,10 @@ def resolve_voice_reference(text: str, tree: Collection[str]) -> str | None:
         checked_repository_path(path, (ATTACHMENTS,))
         if path in tree:
             return path
-    return unique_pointer_named(path.rsplit("/", 1)[-1], tree)
+    return _unique_pointer_named(path.rsplit("/", 1)[-1], tree)
 
 
-def unique_pointer_named(base_name: str, tree: Iterable[str]) -> str | None:
+def _unique_pointer_named(base_name: str, tree: Iterable[str]) -> str | None:
     """The one pointer file of that base name, if there is exactly one."""
     suffix = f"/{base_name}"
     found = [
