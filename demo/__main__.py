@@ -68,7 +68,7 @@ def run(console: Console, home: Path, gitlab: GitLab) -> bool:
     )
     requests_made = gitlab.requests_made()
     clone(gitlab.url, PROJECT, TRANSLATOR_TOKEN, after)
-    verdict = judge(before, after)
+    verdict = judge(before, after, CLIPS)
     if code != 0:
         verdict.problems.append(f"the daemon ended with exit code {code}")
     report.show_result(console, verdict, requests_made, _worker_commits(after))

@@ -39,57 +39,36 @@ GIT_IGNORE = ".project/attachments/files/**\n.project/localProjectSettings.json\
 
 @dataclass(frozen=True, slots=True)
 class Verse:
-    """One recording; `text` None leaves the cell to be transcribed."""
+    """One recording; a cell without text is left to be transcribed."""
 
     clip: str
-    text: str | None
+    has_text: bool = False
     audio_format: str = "webm"
     suffix: str = ""
     flags: tuple[str, ...] = ()
 
 
-LJ = (
-    "Printing, in the only sense with which we are at present concerned, differs from most if not "
-    "from all the arts and crafts represented in the Exhibition",
-    "in being comparatively modern.",
-    "For although the Chinese took impressions from wood blocks engraved in relief for centuries "
-    "before the woodcutters of the Netherlands, by a similar process",
-    "produced the block books, which were the immediate predecessors of the true printed book,",
-    "the invention of movable metal letters in the middle of the fifteenth century may justly be "
-    "considered as the invention of the art of printing.",
-    "And it is worth mention in passing that, as an example of fine typography,",
-    'the earliest book printed with movable types, the Gutenberg, or "forty-two line Bible" of '
-    "about fourteen fifty-five,",
-    "has never been surpassed.",
-    "Printing, then, for our purpose, may be considered as the art of making books by means of "
-    "movable types.",
-    "Now, as all books not primarily intended as picture-books consist principally of types "
-    "composed to form letterpress,",
-    "it is of the first importance that the letter used should be fine in form;",
-    "especially as no more time is occupied, or cost incurred, in casting, setting, or printing "
-    "beautiful letters",
-)
 NOTEBOOKS: dict[str, tuple[str, tuple[Verse, ...]]] = {
     "XXA": (
         "Of printing",
-        tuple(Verse(f"LJ001-{number:04}", text) for number, text in enumerate(LJ, start=1)),
+        tuple(Verse(f"LJ001-{number:04}", has_text=True) for number in range(1, 13)),
     ),
     "XXB": (
         "Voices",
         (
-            Verse("jfk_inaugural", None),
-            Verse("austen_0870", None),
-            Verse("austen_0880", None, "mp3", ".m4a"),
-            Verse("austen_0890", None),
-            Verse("austen_0920", None),
-            Verse("austen_0930", None, "ogg"),
-            Verse("LJ001-0002", None, flags=("locked",)),
-            Verse("LJ001-0008", None, flags=("deleted",)),
+            Verse("jfk_inaugural"),
+            Verse("austen_0870"),
+            Verse("austen_0880", audio_format="mp3", suffix=".m4a"),
+            Verse("austen_0890"),
+            Verse("austen_0920"),
+            Verse("austen_0930", audio_format="ogg"),
+            Verse("LJ001-0002", flags=("locked",)),
+            Verse("LJ001-0008", flags=("deleted",)),
         ),
     ),
     "XXC": (
         "Of printing, read again",
-        tuple(Verse(f"LJ001-{number:04}", None, "mp3") for number in (2, 4, 6, 11)),
+        tuple(Verse(f"LJ001-{number:04}", audio_format="mp3") for number in (2, 4, 6, 11)),
     ),
 }
 
@@ -114,6 +93,12 @@ def make_project(clips_dir: Path, output_dir: Path) -> None:
         }
         text = json.dumps(notebook, indent=2, ensure_ascii=False) + "\n"
         _write(output_dir / "files" / "target" / f"{book}.codex", text)
+
+
+def transcripts(clips_dir: Path) -> dict[str, str]:
+    """What is said in each clip, by the clip's name."""
+    listed = json.loads((clips_dir / "transcripts.json").read_text(encoding="utf-8"))
+    return {Path(clip["file"]).stem: clip["text"] for clip in listed if clip["text"]}
 
 
 def cell_id(reference: str) -> str:
@@ -148,11 +133,12 @@ def _verse_cell(
 ) -> dict[str, Any]:
     reference = f"{book} 1:{number}"
     typed_ms = CREATED_MS + number * MINUTE_MS
+    text = transcripts(clips_dir)[verse.clip] if verse.has_text else ""
     metadata: dict[str, Any] = {
         "id": cell_id(reference),
         "type": "text",
         "data": {"globalReferences": [reference]},
-        "edits": [] if verse.text is None else [_edit(verse.text, typed_ms, "user-edit")],
+        "edits": [_edit(text, typed_ms, "user-edit")] if text else [],
         "cellLabel": str(number),
     }
     take_id = f"audio-{metadata['id']}-{typed_ms + 30_000}-{book.lower()}{number}"
@@ -164,8 +150,7 @@ def _verse_cell(
         metadata["isLocked"] = True
     if "deleted" in verse.flags:
         metadata["data"]["deleted"] = True
-    value = "" if verse.text is None else verse.text
-    return {"kind": 2, "languageId": "html", "value": value, "metadata": metadata}
+    return {"kind": 2, "languageId": "html", "value": text, "metadata": metadata}
 
 
 def _record(

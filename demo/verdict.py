@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,23 +15,11 @@ from typing import Any
 import yaml
 
 from demo import world
-from demo.project import LJ, NOTEBOOKS
+from demo.project import NOTEBOOKS, transcripts
 from pipelines.text.metrics import spoken_error_rates
 
 MAX_WHISPER_CER = 0.1
 MAX_TRAINING_CER = 0.2
-TRANSCRIPTS = {
-    **{f"LJ001-{number:04}": text for number, text in enumerate(LJ, start=1)},
-    "jfk_inaugural": "And so my fellow Americans, ask not what your country can do for you, ask what "
-    "you can do for your country.",
-    "austen_0870": "and mister john dashwood had then leisure to consider how much there might be "
-    "prudently in his power to do for them",
-    "austen_0880": "he was not an ill disposed young man",
-    "austen_0890": "unless to be rather cold hearted and rather selfish is to be ill disposed",
-    "austen_0920": "had he married a more amiable woman he might have been made still more "
-    "respectable than he was",
-    "austen_0930": "he might even have been made amiable himself",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +43,11 @@ class Verdict:
     problems: list[str] = field(default_factory=list)
 
 
-def judge(before: Path, after: Path) -> Verdict:
-    """Compare the project before and after."""
+def judge(before: Path, after: Path, clips_dir: Path) -> Verdict:
+    """Compare the project before and after; the clips' transcripts tell what was said."""
     verdict = Verdict()
     _check_jobs(after, verdict)
-    _check_cells(before, after, verdict)
+    _check_cells(before, after, transcripts(clips_dir), verdict)
     _check_untouched(before, after, verdict)
     _check_training(after, verdict)
     return verdict
@@ -76,7 +64,7 @@ def _check_jobs(after: Path, verdict: Verdict) -> None:
             verdict.problems.append(f"job {job} is {state}: {why}")
 
 
-def _check_cells(before: Path, after: Path, verdict: Verdict) -> None:
+def _check_cells(before: Path, after: Path, said_in: Mapping[str, str], verdict: Verdict) -> None:
     expected = set(world.waiting_verses())
     whisper: list[tuple[str, str]] = []
     for book, (_, verses) in NOTEBOOKS.items():
@@ -92,7 +80,7 @@ def _check_cells(before: Path, after: Path, verdict: Verdict) -> None:
                 verdict.problems.append(f"{reference} was changed, which nobody asked for")
                 continue
             expected.discard(reference)
-            said = TRANSCRIPTS[verses[int(reference.rpartition(":")[2]) - 1].clip]
+            said = said_in[verses[int(reference.rpartition(":")[2]) - 1].clip]
             rate = spoken_error_rates([said], [cell["value"]]).cer
             verdict.rows.append(Row(reference, old[identity]["value"], cell["value"], rate))
             if book == world.TRANSCRIBED_BY_WHISPER[0]:
