@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from runner.environment import Marker, child_environment, prepare_directories
+from runner.environment import child_environment, prepare_directories
 from runner.frames import JsonObject
 from runner.launch import Launched, launch_exec
 from runner.limits import Limits
 from runner.log_pipe import Mask
+from runner.marker import Marker
 from runner.minder import Minder
 from runner.serving import Progress, Serve, StopChild
 from runner.spec import ChildSpec

@@ -62,6 +62,7 @@ class KeeperReport:
 
 def keep(worker: Callable[[int], NoReturn], report_fd: int, parent_pid: int) -> NoReturn:
     """Fork the worker (it is given the keeper's pid), watch over it, end its tree, then exit."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how children end
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     signal_on_parent_death(END_TREE, parent_pid)
     adopt_orphans()

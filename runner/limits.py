@@ -7,6 +7,7 @@ request, since CUDA reserves far more of it than memory exists.
 from __future__ import annotations
 
 import resource
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Self
@@ -62,7 +63,8 @@ class Limits:
 
 def apply_limits(limits: Limits) -> None:
     """Bind the calling process, and all it will start, to the limits."""
-    Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ), encoding="ascii")
+    with suppress(OSError):  # some containers mount /proc read-only
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ), encoding="ascii")
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, limits.open_files)
     if limits.file_bytes is not None:

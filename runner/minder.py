@@ -19,7 +19,6 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from runner.conversation import Conversation
-from runner.environment import kill_marked
 from runner.frames import FrameError, JsonObject
 from runner.inbox import Inbox
 from runner.keeper import DUMP_STACKS, END_TREE, KeeperReport
@@ -27,6 +26,7 @@ from runner.ladder import Ladder, Rung
 from runner.launch import Launched
 from runner.line import ParentLine
 from runner.log_pipe import ChildLog, Mask
+from runner.marker import kill_marked
 from runner.oom import read_oom_counts
 from runner.orders import Orders
 from runner.serving import Progress, RequestServer, Serve, StopChild
@@ -105,7 +105,11 @@ class Minder:
             logger.exception("minding child %d failed; its tree is ended", self._launched.pid)
             self._force(Verdict.INTERNAL, "the supervisor failed while minding the child")
             self._launched.send(END_TREE)
-        self._exit = self._conclude()
+        try:
+            self._exit = self._conclude()
+        except Exception as error:
+            logger.exception("the end of child %d could not be told", self._launched.pid)
+            self._exit = _untold_end(str(error), self._cancel_reason)
 
     def _loop(self) -> None:
         launched = self._launched
@@ -316,6 +320,21 @@ class Minder:
             stack_dump=self._launched.stack_dump(),
             unkillable=report.unkillable,
         )
+
+
+def _untold_end(detail: str, cancel_reason: str | None) -> ChildExit:
+    """Whoever waits must get an answer even when ours fails."""
+    return ChildExit(
+        verdict=Verdict.INTERNAL,
+        result=None,
+        error=None,
+        cancel_reason=cancel_reason,
+        exit_code=None,
+        signal=None,
+        usage=Usage(0, 0.0, 0.0, 0.0),
+        last_lines=(),
+        detail=detail,
+    )
 
 
 def _remote_error(frame: JsonObject | None) -> RemoteError | None:

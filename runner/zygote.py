@@ -68,7 +68,6 @@ def _preload(frame: JsonObject) -> JsonObject:
 def _become_child(control: socket.socket, frame: JsonObject, descriptors: list[int]) -> NoReturn:
     control.close()
     connection_fd, log_fd, _, _ = descriptors
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     for number in (1, 2):
         os.dup2(log_fd, number)

@@ -222,7 +222,7 @@ def test_an_idle_worker_gives_its_memory_back_and_comes_again(tmp_path: Path) ->
     options = PoolOptions(keep_alive_s=0.1)
     with warm(tmp_path, options=options) as pool:
         first = pool.submit({}).result(60)
-        until(lambda: pool.status().workers[0].public_state == "terminated")
+        until(lambda: pool.status().workers[0].state == "terminated")
         assert not Path(f"/proc/{first['pid']}").exists()
         assert pool.status().workers[0].pid is None
         second = pool.submit({}).result(60)

@@ -14,8 +14,8 @@ import pytest
 from support.children import TESTS_DIR, running, until
 
 from runner.child_process import Verdict
-from runner.environment import MARKER, Marker, kill_marked, marked_processes
 from runner.keeper import children_of
+from runner.marker import MARKER, Marker, kill_marked, marked_processes
 
 
 def is_alive(pid: int) -> bool:
