@@ -67,9 +67,10 @@ def judge(ended: ChildExit, asked_to_stop: CancelReason | None) -> Outcome:
 
     Args:
         ended: how the child ended.
-        asked_to_stop: why it was told to; wins over everything but a result that was already there.
+        asked_to_stop: why it was told to; wins over everything, but work that is done is not thrown
+            away because the daemon stops.
     """
-    if ended.verdict is Verdict.SUCCEEDED and asked_to_stop is None:
+    if ended.verdict is Verdict.SUCCEEDED and asked_to_stop in (None, CancelReason.SHUTDOWN):
         return _finished(ended)
     if asked_to_stop is not None:
         return _stopped(asked_to_stop)
