@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,7 +35,7 @@ from gitlab_jobs.service import JobService, Site
 from gitlab_jobs.settings import WorkerSettings
 from gitlab_jobs.store import Change, Create, ProjectStore, Update
 from gitlab_jobs.workspace import open_workspace
-from runner.child_process import ChildProcess, ChildSpec
+from runner.child_process import ChildProcess, ChildSpec, Limits
 from runner.verdict import ChildExit
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,7 @@ class Attempt:
         """Run the job to its end and publish that.
 
         Args:
-            tick: called twice a second; a reason it returns stops the job.
+            tick: called twice a second until the end is written; a reason it returns stops the job.
 
         Returns:
             The final state on the branch, or None if the job is not (or no longer) ours to end.
@@ -125,12 +126,13 @@ class Attempt:
         )
         self._child.start()
         heartbeat.start()
-        try:
-            ended = self._await_child(tick)
-        finally:
-            heartbeat.stop()
-        outcome = judge(ended, self._asked_to_stop)
-        return self._conclude(outcome, ended)
+        ended = self._await_child(tick)
+        # Writing the end may take hours of trying; the loop's own life signs must not wait for it.
+        with ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher") as publisher:
+            written = publisher.submit(self._end, heartbeat, ended)
+            while not wait([written], POLL_S).done:
+                tick()
+            return written.result()
 
     def _spec(self) -> ChildSpec:
         context = JobContext(self.job, self._lease.attempt, str(self._lease.response.worker_id))
@@ -147,6 +149,7 @@ class Attempt:
             log_path=self._workspace.log_path,
             device=self._bench.device,
             environment=self._bench.child_environment,
+            limits=Limits(grace_s=self._bench.settings.grace_s),
         )
 
     def _await_child(self, tick: Callable[[], CancelReason | None]) -> ChildExit:
@@ -157,6 +160,12 @@ class Attempt:
             reason = tick()
             if reason is not None:
                 self.stop(reason)
+                if self._bench.enough.is_set():
+                    self._child.kill(reason.value)
+
+    def _end(self, heartbeat: Heartbeat, ended: ChildExit) -> JobState | None:
+        heartbeat.stop()
+        return self._conclude(judge(ended, self._asked_to_stop), ended)
 
     def _conclude(self, outcome: Outcome, ended: ChildExit) -> JobState | None:
         job_id = self.job.job_id

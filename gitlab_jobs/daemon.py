@@ -17,12 +17,12 @@ from threading import Event
 from gitlab_jobs.attempt import Bench
 from gitlab_jobs.claims import Claimant
 from gitlab_jobs.doctor import examine
-from gitlab_jobs.errors import ConfigError, Denied, Unavailable
+from gitlab_jobs.errors import ConfigError, Denied, StoreError
 from gitlab_jobs.gitlab_catalog import GitLabCatalog
 from gitlab_jobs.instance import only_instance
 from gitlab_jobs.local_store import LocalCatalog
 from gitlab_jobs.logs import set_up_logging
-from gitlab_jobs.readiness import Readiness
+from gitlab_jobs.readiness import SystemdReadiness
 from gitlab_jobs.scanner import JobScanner
 from gitlab_jobs.settings import WorkerSettings, read_token
 from gitlab_jobs.store import ProjectCatalog
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 EXIT_OK = 0
 EXIT_UNAVAILABLE = 69
+EXIT_IO_ERROR = 74
 EXIT_NO_PERMISSION = 77
 EXIT_DOCTOR = 82
 
@@ -73,8 +74,14 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
             return _serve(settings, catalog, bench)
     except Denied as error:
         raise ConfigError(str(error), exit_code=EXIT_NO_PERMISSION) from error
-    except Unavailable as error:
+    except StoreError as error:
         raise ConfigError(str(error), exit_code=EXIT_UNAVAILABLE) from error
+    except OSError as error:
+        raise ConfigError(
+            f"this machine cannot run jobs: {error}",
+            hint="is the disk full, is --work-dir still there? try --check",
+            exit_code=EXIT_IO_ERROR,
+        ) from error
 
 
 def _catalog(settings: WorkerSettings, token: str | None, enough: Event) -> ProjectCatalog:
@@ -106,13 +113,12 @@ def _device() -> str:
 def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench) -> Report:
     signals = Signals()
     claimant = Claimant(settings.worker_id, secrets.token_hex(8), settings.lease_s)
-    beat = Readiness()
-    parts = WorkerParts(catalog, JobScanner(catalog), bench, claimant, signals, beat.tell)
+    readiness = SystemdReadiness()
+    parts = WorkerParts(catalog, JobScanner(catalog), bench, claimant, signals, readiness)
     try:
         with signals.installed():
             logger.info("worker %s is ready as %s", settings.worker_id, bench.username)
             Worker(parts).run()
-            beat.stopping()
     finally:
         bench.enough.set()
         signals.close()

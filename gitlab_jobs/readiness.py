@@ -13,14 +13,21 @@ from sdnotify import SystemdNotifier
 LEAST_GAP_S = 1.0
 
 
-class Readiness:
-    """Speaks sd_notify; the first `tell` also says READY."""
+class SystemdReadiness:
+    """Speaks sd_notify; ready and stopping are said once."""
 
     def __init__(self) -> None:
-        """Say nothing yet: ready means that the loop has turned once."""
+        """Say nothing yet."""
         self._notifier = SystemdNotifier()
         self._is_ready = False
+        self._is_stopping = False
         self._told_s = float("-inf")
+
+    def ready(self) -> None:
+        """The first look at the projects has succeeded."""
+        if not self._is_ready:
+            self._is_ready = True
+            self._notifier.notify("READY=1")
 
     def tell(self, status: str) -> None:
         """Show that the loop is alive, with one line for people; cheap to call often."""
@@ -28,11 +35,10 @@ class Readiness:
         if now_s - self._told_s < LEAST_GAP_S:
             return
         self._told_s = now_s
-        if not self._is_ready:
-            self._is_ready = True
-            self._notifier.notify("READY=1")
         self._notifier.notify(f"STATUS={status}\nWATCHDOG=1")
 
     def stopping(self) -> None:
-        """The loop has ended on purpose."""
-        self._notifier.notify("STOPPING=1")
+        """The daemon has been asked to end."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            self._notifier.notify("STOPPING=1")

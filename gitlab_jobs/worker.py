@@ -16,11 +16,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from gitlab_jobs import claims
 from gitlab_jobs.attempt import Attempt, Bench
-from gitlab_jobs.errors import AlreadyExists, Conflict, Forbidden, Missing, Unavailable
+from gitlab_jobs.errors import AlreadyExists, Denied, Forbidden, Missing, StoreError
 from gitlab_jobs.job import CancelReason
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
@@ -36,8 +36,18 @@ JITTER = 0.1
 
 T = TypeVar("T")
 
-Beat = Callable[[str], None]
-"""Tells the service manager that the loop is alive, with a line for people."""
+
+class Readiness(Protocol):
+    """What the service manager hears of the loop."""
+
+    def ready(self) -> None:
+        """The first look at the projects has succeeded."""
+
+    def tell(self, status: str) -> None:
+        """The loop is alive, and this is what it does; cheap to call often."""
+
+    def stopping(self) -> None:
+        """The daemon has been asked to end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +59,7 @@ class WorkerParts:
     bench: Bench
     claimant: claims.Claimant
     signals: Signals
-    beat: Beat
+    readiness: Readiness
 
 
 class Worker:
@@ -67,7 +77,8 @@ class Worker:
 
         Raises:
             Denied: the token is refused; nothing further may be sent with it.
-            Unavailable: only in one-shot mode, when the server cannot be read.
+            StoreError: only in one-shot mode, when the server cannot be read.
+            OSError: this machine can run nothing; a job that was claimed has been given back.
         """
         one_shot = self._settings.loop_interval < 0
         while not self._takes_nothing_new:
@@ -76,18 +87,21 @@ class Worker:
                 continue
             if one_shot:
                 break
-            self._parts.beat(f"idle; {self._finished} jobs done")
             self._wait(self._settings.loop_interval)
+        self._parts.readiness.stopping()
         logger.info("stopped; %d jobs done", self._finished)
 
     def _turn(self, *, one_shot: bool) -> bool:
         try:
             offers = self._parts.scanner.scan()
-        except Unavailable as error:
+        except Denied:
+            raise
+        except StoreError as error:
             if one_shot:
                 raise
             logger.warning("could not look for jobs, trying again later: %s", error)
             return False
+        self._parts.readiness.ready()
         self._answer(offers)
         return any(self._take(candidate) for candidate in offers.candidates)
 
@@ -126,17 +140,25 @@ class Worker:
 
     def _run_attempt(self, lease: Lease, store: ProjectStore) -> None:
         job = lease.job
-        self._parts.beat(f"1 job: {job.job_id} ({job.job_type} {job.mode})")
-        attempt = Attempt(lease, store, self._parts.bench)
-        attempt.run(lambda: self._tick(job.job_id))
+        self._parts.readiness.tell(f"1 job: {job.job_id} ({job.job_type} {job.mode})")
+        try:
+            attempt = Attempt(lease, store, self._parts.bench)
+            attempt.run(lambda: self._tick(job.job_id))
+        except OSError:
+            # No directory or no process: the next job would fare no better here, another box may.
+            lease.release(Patience(CLAIM_PATIENCE_S, self._parts.bench.enough))
+            raise
         self._finished += 1
         prune_workspaces(self._settings.work_dir, self._settings.keep_jobs)
 
     def _tick(self, job_id: str) -> CancelReason | None:
-        self._parts.beat(f"1 job: {job_id}")
-        if self._parts.signals.wants_end_now:
+        signals = self._parts.signals
+        if signals.wants_stop:
+            self._parts.readiness.stopping()
+        self._parts.readiness.tell(f"{'stopping: ' if signals.wants_stop else ''}1 job: {job_id}")
+        if signals.wants_end_now:
             self._parts.bench.enough.set()
-        return CancelReason.SHUTDOWN if self._parts.signals.wants_stop else None
+        return CancelReason.SHUTDOWN if signals.wants_stop else None
 
     @property
     def _takes_nothing_new(self) -> bool:
@@ -155,8 +177,10 @@ class Worker:
             self._paused[project] = time.monotonic() + REFUSED_PROJECT_PAUSE_S
         except Missing as error:
             logger.info("project %s is not there any more: %s", project.path, error)
-            self._parts.scanner.forget(project)
-        except (Conflict, Unavailable) as error:
+            self._paused[project] = time.monotonic() + REFUSED_PROJECT_PAUSE_S
+        except Denied:
+            raise
+        except StoreError as error:
             logger.warning("project %s could not be served now: %s", project.path, error)
         return None
 
@@ -164,5 +188,5 @@ class Worker:
         """Sleep a jittered interval, waking for signals and beating for the watchdog."""
         until = time.monotonic() + seconds * random.uniform(1 - JITTER, 1 + JITTER)
         while not self._takes_nothing_new and (left := until - time.monotonic()) > 0:
+            self._parts.readiness.tell(f"idle; {self._finished} jobs done")
             self._parts.signals.wait(min(left, 5.0))
-            self._parts.beat(f"idle; {self._finished} jobs done")
