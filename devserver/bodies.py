@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from starlette.datastructures import UploadFile
 from starlette.requests import Request
+from starlette.types import Message
 
 from devserver import errors
 
@@ -34,7 +35,7 @@ async def read_body(request: Request, limit: int) -> tuple[dict[str, Any], int]:
     if content_type == "application/json":
         return _from_json(body), len(body)
     if content_type == "multipart/form-data":
-        return await _from_multipart(request, limit), len(body)
+        return await _from_multipart(request, body), len(body)
     pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
     return nest(pairs), len(body)
 
@@ -77,23 +78,16 @@ def _child(target: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 async def _read_limited(request: Request, limit: int) -> bytes:
+    """Read the whole body, also one too large: a client that sends first gets to see the answer."""
+    announced = int(request.headers.get("content-length") or 0)
     chunks: list[bytes] = []
-    size = int(request.headers.get("content-length") or 0)
-    if size <= limit:
-        size = 0
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > limit:
-                break
+    size = 0
+    async for chunk in request.stream():
+        size += len(chunk)
+        if max(size, announced) <= limit:
             chunks.append(chunk)
     if size <= limit:
-        body = b"".join(chunks)
-        # Starlette's own form parser reads the body from here.
-        request._body = body
-        return body
-    # Read the rest, so that a client that sends before it reads gets to see the answer.
-    async for _ in request.stream():
-        pass
+        return b"".join(chunks)
     raise errors.PlainError(
         413,
         f"RequestBody: upload failed: the upload size {size} is over maximum of {limit} bytes: "
@@ -111,12 +105,15 @@ def _from_json(body: bytes) -> dict[str, Any]:
     return document
 
 
-async def _from_multipart(request: Request, limit: int) -> dict[str, Any]:
-    async with request.form(max_part_size=limit) as form:
-        pairs: list[tuple[str, str]] = []
+async def _from_multipart(request: Request, body: bytes) -> dict[str, Any]:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    pairs: list[tuple[str, str]] = []
+    async with Request(request.scope, receive).form(max_part_size=len(body)) as form:
         for name, value in form.multi_items():
             if isinstance(value, UploadFile):
                 pairs.append((name, (await value.read()).decode("utf-8", "replace")))
             else:
                 pairs.append((name, value))
-        return nest(pairs)
+    return nest(pairs)

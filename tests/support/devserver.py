@@ -80,6 +80,7 @@ def write_world(
         "faults": dict(faults or {}),
     }
     target = directory / "world.toml"
+    directory.mkdir(parents=True, exist_ok=True)
     lines = (f"{key} = {_toml(value)}\n" for key, value in document.items())
     target.write_text("".join(lines), encoding="utf-8")
     return target
