@@ -62,6 +62,7 @@ class GitLabCatalog:
         session: GitLabSession,
         transfer: LfsTransfer,
         *,
+        page_size: int = MAX_PAGE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.session = session
@@ -71,7 +72,7 @@ class GitLabCatalog:
         self._views: dict[str, ProjectView] = {}
         self._next_full_scan = -1.0
         self._polled_at: datetime | None = None
-        self._page_size = MAX_PAGE
+        self._largest_page = self._page_size = page_size
 
     @classmethod
     def connect(
@@ -108,12 +109,11 @@ class GitLabCatalog:
         since = None if full or self._polled_at is None else self._polled_at - ACTIVITY_MARGIN
         seen = self._scan(since)
         if full:
-            self._views = seen
             self._next_full_scan = self._monotonic() + random.uniform(*FULL_SCAN_S)
-        else:
-            self._views |= seen
+        merged = dict(seen) if full else {**self._views, **seen}
+        self._views = {project_id: view for project_id, view in merged.items() if view is not None}
         self._polled_at = started_at
-        self._page_size = min(MAX_PAGE, self._page_size + PAGE_GROWTH)
+        self._page_size = min(self._largest_page, self._page_size + PAGE_GROWTH)
         return list(self._views.values())
 
     def read_many(
@@ -138,7 +138,8 @@ class GitLabCatalog:
         """Close all connections."""
         self.session.close()
 
-    def _scan(self, since: datetime | None) -> dict[str, ProjectView]:
+    def _scan(self, since: datetime | None) -> Mapping[str, ProjectView | None]:
+        """What was looked at, by project id; None stands for a project that takes no commits."""
         if self._rest is None:
             try:
                 return self._scan_pages(since)
@@ -147,16 +148,16 @@ class GitLabCatalog:
                 self._rest = RestPoll(self.session)
         return self._rest.scan(since, self._views)
 
-    def _scan_pages(self, since: datetime | None) -> dict[str, ProjectView]:
+    def _scan_pages(self, since: datetime | None) -> dict[str, ProjectView | None]:
         sort = "id_desc" if since is None else "latest_activity_desc"
-        seen: dict[str, ProjectView] = {}
+        seen: dict[str, ProjectView | None] = {}
         after: str | None = None
         while True:
             page = self._page(sort, after)
             nodes = [node for node in page.get("nodes") or () if node]
             for node in nodes:
-                if view := self._view(node):
-                    seen[view.project.id] = view
+                project_id = str(node["id"]).removeprefix(PROJECT_GID)
+                seen[project_id] = self._view(project_id, node)
             after = page["pageInfo"]["endCursor"]
             if not page["pageInfo"]["hasNextPage"] or not nodes:
                 return seen
@@ -185,12 +186,11 @@ class GitLabCatalog:
             raise RequestFailed("the list of projects is missing from the reply", sent=True)
         return projects
 
-    def _view(self, node: Mapping[str, Any]) -> ProjectView | None:
+    def _view(self, project_id: str, node: Mapping[str, Any]) -> ProjectView | None:
         """A project that could take commits; None for an archived, empty or closed one."""
         repository = node.get("repository") or {}
         if node.get("archived") or not repository.get("rootRef"):
             return None
-        project_id = str(node["id"]).removeprefix(PROJECT_GID)
         known = self._views.get(project_id)
         blobs = blobs_of(node)
         if blobs is None:  # this part of the reply failed, which does not mean there is none

@@ -41,6 +41,8 @@ MISSING_PAUSE_S = 0.5
 """A replicated server may not know yet what it was sent a moment ago."""
 SLOWEST_DOWNLOAD_BYTES_S = 256 << 10
 DOWNLOAD_EXTRA_S = 120.0
+RECEIVE_BYTES = 64 << 10
+"""Small, because what was read of a block is lost when the connection breaks within it."""
 FINALISE_BYTES_S = 20 << 20
 """How fast a server is thought to store what it has received, at least, before it answers."""
 NOT_TAKEN_OVER = frozenset({"transfer-encoding", "content-length", "content-type", "host"})
@@ -188,7 +190,7 @@ class LfsTransfer:
     ) -> None:
         allowed_s = pointer.size / SLOWEST_DOWNLOAD_BYTES_S + DOWNLOAD_EXTRA_S
         deadline = time.monotonic() + allowed_s
-        for block in reply.iter_content(BLOCK_BYTES):
+        for block in reply.iter_content(RECEIVE_BYTES):
             if abandoned.is_set():
                 raise StoreError("the download was stopped")
             if time.monotonic() > deadline:
