@@ -17,7 +17,7 @@ from gitlab_jobs.errors import AlreadyExists, OutcomeUnknown
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience, token_content
 from gitlab_jobs.response import Response, dump_response
-from gitlab_jobs.store import Change, Create, ProjectStore
+from gitlab_jobs.store import Change, Create, Delete, ProjectStore
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +58,12 @@ def claim(
         attempt=attempt,
         retry_count=attempt,
     )
+    # Left over where a person deleted response.yaml by hand: its owner must not come back to life.
+    leftovers = store.list_folder(paths.lease_folder(job.job_id))
     changes: list[Change] = [
         Create(paths.response_path(job.job_id), dump_response(response)),
         Create(lease_path, token_content(response)),
+        *(Delete(path) for path in leftovers),
     ]
     for trial in patience.attempts():
         with trial:

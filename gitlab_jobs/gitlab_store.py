@@ -144,6 +144,17 @@ class GitLabStore:
         """Upload what the server lacks, confirmed by it."""
         return self._transfer.send(self._project, files, progress)
 
+    def list_folder(self, path: str) -> tuple[str, ...]:
+        """Paths of the files directly in a folder at the branch head; none if there is no folder."""
+        query = {"ref": self._project.default_branch, "path": path, "per_page": 100}
+        try:
+            entries = self._session.call(
+                lambda: self._remote.repository_tree(query_parameters=query, get_all=True)
+            )
+        except Missing:  # before GitLab 17.7 a missing folder is an empty list
+            return ()
+        return tuple(str(entry["path"]) for entry in entries if entry["type"] == "blob")
+
     def can_write(self) -> bool:
         """Whether the project takes commits and this account may push to its default branch."""
         project = self._session.call(lambda: self._session.client.projects.get(self._project.id))

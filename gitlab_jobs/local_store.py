@@ -185,6 +185,15 @@ class LocalStore:
             progress(done, len(files))
         return kept
 
+    def list_folder(self, path: str) -> tuple[str, ...]:
+        """Paths of the files directly in a folder; none if there is no folder."""
+        folder = self._tree.local_path(path)
+        with self._tree.locked():
+            if not folder.is_dir():
+                return ()
+            names = sorted(entry.name for entry in folder.iterdir() if entry.is_file())
+        return tuple(f"{path}/{name}" for name in names)
+
     def can_write(self) -> bool:
         """Whether this user may change the directory."""
         return os.access(self._tree.root, os.W_OK)

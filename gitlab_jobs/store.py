@@ -145,6 +145,9 @@ class ProjectStore(Protocol):
     def read(self, paths: Collection[str]) -> dict[str, FileVersion]:
         """Read files at the branch head in as few requests as possible; absent ones are left out."""
 
+    def list_folder(self, path: str) -> tuple[str, ...]:
+        """Paths of the files directly in a folder at the branch head; none if there is no folder."""
+
     def snapshot(self) -> Snapshot:
         """Notebooks (`files/target/**/*.codex`), pointers and root `.gitattributes`, in one stream."""
 

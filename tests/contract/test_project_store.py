@@ -266,3 +266,19 @@ def test_the_age_of_a_file_counts_from_its_last_change(world: StoreWorld) -> Non
 def test_the_owner_may_write(world: StoreWorld) -> None:
     """The check that comes before the first claim."""
     assert world.store.can_write()
+
+
+def test_a_folder_lists_its_own_files_and_nothing_below(world: StoreWorld) -> None:
+    """What claims and take-overs look at before they trust a lease's name."""
+    world.person_writes("gpu_jobs/job_a/lease/1-00.yaml", b"one\n")
+    world.person_writes("gpu_jobs/job_a/lease/2-00.yaml", b"two\n")
+    world.person_writes("gpu_jobs/job_a/lease/deeper/3-00.yaml", b"three\n")
+    assert sorted(world.store.list_folder("gpu_jobs/job_a/lease")) == [
+        "gpu_jobs/job_a/lease/1-00.yaml",
+        "gpu_jobs/job_a/lease/2-00.yaml",
+    ]
+
+
+def test_a_folder_that_is_not_there_is_empty(world: StoreWorld) -> None:
+    """A missing folder is an ordinary answer, not an error."""
+    assert world.store.list_folder("gpu_jobs/job_none/lease") == ()
