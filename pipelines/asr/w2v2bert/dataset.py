@@ -6,7 +6,6 @@ cells; a clip's `group` (a chapter, a speaker) is only used to keep neighbours o
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -154,34 +153,6 @@ def speech_of(path: Path, shortest_s: float, longest_s: float) -> Samples:
     if duration_s > longest_s:
         raise Unusable(f"the recording is {duration_s:.0f} s long, more than {longest_s:.0f} s")
     return samples
-
-
-def hold_out(
-    examples: Sequence[Example], fraction: float, min_clips: int, seed: int
-) -> tuple[list[Example], list[Example]]:
-    """Split into training and validation examples, by whole groups where there are several.
-
-    A chapter's verses share speaker, day and words, so a random verse would tell too little. With
-    one group, the end of it is held out. Fewer than `min_clips` would be noise: then none is.
-    """
-    wanted = round(len(examples) * fraction)
-    if wanted < min_clips:
-        return list(examples), []
-    groups = sorted({example.group for example in examples})
-    if len(groups) == 1:
-        return list(examples[:-wanted]), list(examples[-wanted:])
-    random.Random(seed).shuffle(groups)
-    held: set[str] = set()
-    count = 0
-    for group in groups:
-        size = sum(example.group == group for example in examples)
-        if count < wanted and count + size <= max(2 * wanted, len(examples) // 3):
-            held.add(group)
-            count += size
-    if count < min_clips:
-        return list(examples), []
-    training = [example for example in examples if example.group not in held]
-    return training, [example for example in examples if example.group in held]
 
 
 def _labels(clip: Clip, vocabulary: Vocabulary) -> tuple[int, ...]:

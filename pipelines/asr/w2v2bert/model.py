@@ -24,8 +24,6 @@ from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.errors import BadCheckpoint, ModelNotFound
 
-logger = logging.getLogger(__name__)
-
 WEIGHTS = "model.safetensors"
 NEW_LAYERS = ("wav2vec2_bert.adapter.", "lm_head.")
 """What a base model does not have; any other missing weight is an error."""
@@ -49,6 +47,13 @@ class Recogniser:
         config: Any = self.network.config
         return -(-frames // ADAPTER_STRIDE) if config.add_adapter else frames
 
+    def save_memory(self) -> None:
+        """Compute activations again in the backward pass instead of keeping them."""
+        network: Any = self.network
+        name = "activation_checkpointing_enable"  # called gradient_… before transformers 5
+        enable = getattr(network, name, None) or network.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+
     def save(self, directory: Path) -> None:
         """Write a directory that `load` and `transformers` read."""
         transformers_logging.disable_progress_bar()
@@ -71,6 +76,7 @@ def build(config: RecogniserConfig, vocabulary: Vocabulary) -> Recogniser:
         conv_depthwise_kernel_size=shape.convolution_kernel,
         feature_projection_input_dim=FEATURE_SIZE,
         output_hidden_size=shape.hidden_size,
+        position_embeddings_type=None,
         conformer_conv_dropout=0.0,
         **_ctc_settings(vocabulary),
     )
@@ -148,6 +154,10 @@ def _from_pretrained(
     directory: Path, settings: Mapping[str, Any], *, new_layers: Iterable[str]
 ) -> nn.Module:
     transformers_logging.disable_progress_bar()
+    # Its report of missing weights is checked here, and would only frighten in a job's log.
+    library_log = logging.getLogger("transformers.modeling_utils")
+    level = library_log.level
+    library_log.setLevel(logging.ERROR)
     try:
         network, report = Wav2Vec2BertForCTC.from_pretrained(
             directory,
@@ -159,6 +169,8 @@ def _from_pretrained(
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise BadCheckpoint(f"the model's weights cannot be read: {error}") from error
+    finally:
+        library_log.setLevel(level)
     allowed = tuple(new_layers)
     missing = [key for key in report["missing_keys"] if not key.startswith(allowed or "\0")]
     if missing or report["mismatched_keys"]:

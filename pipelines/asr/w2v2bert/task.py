@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,8 +52,7 @@ class RecogniserTask:
         self._dtype = torch.float32
         self._lengths = [example.frames for example in self.training]
         if config.gradient_checkpointing:
-            network: Any = recogniser.network
-            network.gradient_checkpointing_enable()
+            recogniser.save_memory()
 
     def move_to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Put the weights on a device; they stay float32, `dtype` is what it multiplies in."""

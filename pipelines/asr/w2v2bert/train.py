@@ -20,13 +20,14 @@ import torch
 
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import RecogniserConfig
-from pipelines.asr.w2v2bert.dataset import Clip, Corpus, SkippedClip, hold_out, prepare
+from pipelines.asr.w2v2bert.dataset import Clip, Corpus, SkippedClip, prepare
 from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.task import RecogniserTask
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.compute import choose_device, choose_dtype
 from pipelines.errors import PipelineError
 from pipelines.progress import Progress
+from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, LoopConfig, best_so_far, fit
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
@@ -80,11 +81,20 @@ def train(
     )
     config = config.fitted_to(corpus.duration_s)
     _check_same_run(data.home, config, corpus, recogniser.vocabulary)
-    training, validation = hold_out(
-        corpus.examples, config.validation_fraction, config.min_validation_clips, config.seed
+    kept, held = hold_out(
+        [example.group for example in corpus.examples],
+        config.validation_fraction,
+        config.min_validation_clips,
+        config.seed,
     )
     dtype = choose_dtype(config.precision, processor, width=recogniser.hidden_size)
-    task = RecogniserTask(recogniser, config, corpus.features, training, validation)
+    task = RecogniserTask(
+        recogniser,
+        config,
+        corpus.features,
+        training=[corpus.examples[index] for index in kept],
+        validation=[corpus.examples[index] for index in held],
+    )
     task.move_to(processor, dtype)
     result = fit(task, _optimizer(recogniser, config), _loop_config(config), data.home, progress)
     return _summary(result, task, corpus, data.home)
