@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gitlab_jobs.errors import ConfigError, Denied, Forbidden, Missing, StoreError
-from gitlab_jobs.gitlab_errors import NotData, RequestFailed
+from gitlab_jobs.gitlab_errors import NotData, RequestFailed, Untrusted
 from gitlab_jobs.gitlab_session import GitLabSession
 from gitlab_jobs.store import Account
 
@@ -40,6 +40,12 @@ def _user(session: GitLabSession) -> dict[str, Any]:
         found = session.once(lambda: session.client.http_get("/user"))
     except (NotData, Missing) as error:
         raise _not_gitlab(session.url) from error
+    except Untrusted as error:
+        raise ConfigError(
+            f"the server's certificate is not trusted: {error}",
+            hint="set REQUESTS_CA_BUNDLE to a file with your authority's certificates",
+            exit_code=EXIT_NO_PERMISSION,
+        ) from error
     except Denied as error:
         raise ConfigError(str(error), hint=NEW_TOKEN, exit_code=EXIT_NO_PERMISSION) from error
     except Forbidden as error:

@@ -50,6 +50,7 @@ ACTIVITY_MARGIN = timedelta(hours=1, minutes=15)
 """One hour in which a push may not show, and a quarter for GitLab's background queue."""
 MAX_PAGE = 100
 MIN_PAGE = 6
+LFS_FOLDER = "lfs"
 PAGE_GROWTH = 10
 """Projects by which a page grows back with each poll after the server found it too heavy."""
 
@@ -90,13 +91,13 @@ class GitLabCatalog:
         Args:
             url: the server's root.
             token: an access token with scope `api`.
-            cache_dir: where large objects of all projects are kept.
+            cache_dir: the box's cache; large objects of all projects go to `lfs/` in it.
             stop: ends all waiting, see `GitLabSession`.
             options: limits of requests.
             reload_token: asked for another token once after a refusal.
         """
         session = GitLabSession(url, token, stop=stop, options=options, reload_token=reload_token)
-        return cls(session, LfsTransfer(session, ObjectCache(cache_dir)))
+        return cls(session, LfsTransfer(session, ObjectCache(cache_dir / LFS_FOLDER)))
 
     def account(self) -> Account:
         """Check server, token and scope; raises `ConfigError` with a remedy."""

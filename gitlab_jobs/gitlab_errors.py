@@ -17,7 +17,6 @@ from urllib3.exceptions import NewConnectionError
 
 from gitlab_jobs.errors import (
     AlreadyExists,
-    ConfigError,
     Conflict,
     Denied,
     Forbidden,
@@ -29,7 +28,6 @@ from gitlab_jobs.errors import (
 MAX_RETRY_AFTER_S = 15 * 60.0
 MAX_ERROR_BYTES = 64 << 10
 MAX_TEXT_CHARS = 300
-EXIT_NO_PERMISSION = 77
 
 _GRPC_STATUS = re.compile(r"(\d{1,2}):\s*(.*)", re.DOTALL)
 # Leading numbers of a 400's text are gRPC codes of the storage service behind GitLab.
@@ -77,6 +75,14 @@ class NotData(RequestFailed):
     """A page for people came instead of data: a proxy, a maintenance notice, or no GitLab at all."""
 
 
+class Untrusted(Unavailable):
+    """The server's certificate is not signed by anybody we trust; nothing was sent to it."""
+
+
+class NotAnAddress(StoreError):
+    """The server's URL cannot be used at all."""
+
+
 def refusal(response: requests.Response) -> StoreError:
     """The error that a reply of status 400 or more stands for."""
     text = reply_text(response)
@@ -98,17 +104,13 @@ def refusal(response: requests.Response) -> StoreError:
     return _bad_request(text, said) if status == 400 else StoreError(said)
 
 
-def fault(error: requests.RequestException, place: str) -> StoreError | ConfigError:
+def fault(error: requests.RequestException, place: str) -> StoreError:
     """The error that a failed or broken exchange stands for."""
     said = f"{place}: {_cause(error)}"
     if isinstance(error, _NOT_A_URL):
-        return ConfigError(f"not a usable URL: {said}", hint="check --gitlab-url")
+        return NotAnAddress(said)
     if isinstance(error, requests.exceptions.SSLError) and "CERTIFICATE_VERIFY" in str(error):
-        return ConfigError(
-            f"the server's certificate is not trusted: {said}",
-            hint="set REQUESTS_CA_BUNDLE to your authority's certificates",
-            exit_code=EXIT_NO_PERMISSION,
-        )
+        return Untrusted(said)
     if isinstance(error, requests.exceptions.TooManyRedirects):
         return StoreError(said)
     return RequestFailed(said, sent=not _was_never_sent(error))

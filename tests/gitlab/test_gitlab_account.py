@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from support.devserver import DevServer, user, write_world
@@ -117,6 +119,33 @@ def test_a_path_below_the_server_is_not_gitlab(server: DevServer) -> None:
 def test_a_text_that_is_no_url_is_a_mistake_in_the_settings(url: str) -> None:
     """Before anything is sent."""
     assert refused(url, "some-token").exit_code == 78
+
+
+def test_a_certificate_that_nobody_vouches_for_is_not_accepted(tmp_path: Path) -> None:
+    """Code 77, and nothing is sent to a server that may be anybody."""
+    certificate = tmp_path / "both.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "rsa:2048",
+        "-nodes",
+        "-days",
+        "1",
+        "-subj",
+        "/CN=localhost",
+    ]
+    command += ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
+    subprocess.run(command, check=True, capture_output=True)
+    parts = [(tmp_path / name).read_text() for name in ("key.pem", "cert.pem")]
+    certificate.write_text("".join(parts))
+    with HttpStub(lambda _request: Reply(), certificate) as stub:
+        error = refused(stub.url, "some-token")
+    assert "certificate" in str(error)
+    assert "REQUESTS_CA_BUNDLE" in error.hint
+    assert error.exit_code == 77
+    assert stub.seen == []
 
 
 def test_a_token_of_another_kind_is_accepted_without_a_look_at_its_scopes() -> None:

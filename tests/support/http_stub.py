@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import TracebackType
 
 
@@ -32,9 +34,9 @@ Answer = Callable[[Request], Reply]
 
 
 class HttpStub:
-    """Answers every request by one function and remembers what it was asked."""
+    """Answers every request by one function and remembers what it was asked; https with a `.pem`."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Answer, certificate: Path | None = None) -> None:
         self.seen: list[Request] = []
         stub = self
 
@@ -59,7 +61,13 @@ class HttpStub:
                 """Say nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        scheme = "http"
+        if certificate is not None:
+            scheme = "https"
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
         self._thread.start()
 
