@@ -30,6 +30,13 @@ logger = logging.getLogger(__name__)
 PRELOAD_TIMEOUT_S = 120.0
 FORK_TIMEOUT_S = 10.0
 _MESSAGE_BYTES = 1 << 20
+_ZYGOTE_ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    # Libraries that would start a pool of threads when they are imported.
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
 
 
 class ZygoteLauncher:
@@ -45,7 +52,8 @@ class ZygoteLauncher:
 
         Args:
             modules: imported once, before any child is needed.
-            environment: of the zygote itself; children get their own.
+            environment: of the zygote itself; children get their own. A library that reads its
+                number of threads when it is imported has read it here: 1 unless told otherwise.
             import_paths: put on the zygote's module path first.
         """
         self._modules = modules
@@ -194,7 +202,7 @@ def _start(control_fd: int, environment: Mapping[str, str]) -> subprocess.Popen[
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **environment},
+        env={**_ZYGOTE_ENVIRONMENT, "PATH": os.environ.get("PATH", os.defpath), **environment},
         pass_fds=(control_fd,),
         start_new_session=True,
     )
