@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from devserver import (
     counters,
@@ -42,6 +42,20 @@ from devserver import (
 from devserver.middleware import ConditionalGet, EncodedPath, StandardHeaders
 from devserver.throttles import ApplicationLimiter, ThrottleMiddleware
 from devserver.world import World
+
+_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+_API_ROUTES: list[BaseRoute] = [
+    *rest_users.routes,
+    *rest_projects.routes,
+    *rest_tree.routes,
+    *rest_files.routes,
+    *rest_commits.routes,
+    *rest_branches.routes,
+    *rest_archive.routes,
+    *rest_members.routes,
+    *rest_events.routes,
+    *graphql_app.routes,
+]
 
 
 def create_app(world: World, fault_config: Mapping[str, object] | None = None) -> Starlette:
@@ -76,17 +90,9 @@ def create_app(world: World, fault_config: Mapping[str, object] | None = None) -
 def routes() -> list[BaseRoute]:
     """Return every route; the catch-all pages of projects come last."""
     return [
-        *rest_users.routes,
-        *rest_projects.routes,
-        *rest_tree.routes,
-        *rest_files.routes,
-        *rest_commits.routes,
-        *rest_branches.routes,
-        *rest_archive.routes,
-        *rest_members.routes,
-        *rest_events.routes,
-        Route("/api/v3/{rest:path}", _gone, methods=["GET", "POST", "PUT", "DELETE"]),
-        *graphql_app.routes,
+        *_API_ROUTES,
+        Route("/api/v3/{rest:path}", _gone, methods=_METHODS),
+        Route("/api/{rest:path}", _no_endpoint, methods=_METHODS),
         *counters.routes,
         *faults.routes,
         *lfs.routes,
@@ -105,3 +111,10 @@ async def _lifespan(app: Starlette) -> AsyncIterator[None]:
 
 async def _gone(_request: Request) -> Response:
     return JSONResponse({"error": "API V3 is no longer supported. Use API V4 instead."}, 410)
+
+
+async def _no_endpoint(request: Request) -> Response:
+    """Tell a wrong verb from a path that nobody answers, before the pages claim it."""
+    if any(route.matches(request.scope)[0] is Match.PARTIAL for route in _API_ROUTES):
+        raise errors.ParameterError("405 Not Allowed", status=405)
+    raise errors.ParameterError("404 Not Found", status=404)

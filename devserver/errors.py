@@ -11,6 +11,7 @@ Raised anywhere below the request; `app.py` registers `render` for them. Knows n
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from starlette.requests import Request
@@ -141,13 +142,10 @@ async def render(_request: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def render_http(request: Request, error: Exception) -> Response:
-    """Turn Starlette's own "no such route" and "wrong verb" into GitLab's."""
+async def render_http(_request: Request, error: Exception) -> Response:
+    """Answer what Starlette refuses on its own (outside the API: no such page, wrong verb)."""
     status: Any = getattr(error, "status_code", 500)
-    text = {404: "404 Not Found", 405: "405 Not Allowed"}.get(status, f"{status} Error")
-    if not request.url.path.startswith("/api/"):
-        return PlainTextResponse(text, status)
-    return JSONResponse({"error": text}, status)
+    return PlainTextResponse(f"{status} {HTTPStatus(status).phrase}\n", status)
 
 
 async def render_crash(_request: Request, _error: Exception) -> Response:

@@ -15,6 +15,8 @@ import pygit2
 
 _CACHED_ANSWERS = 20_000
 
+_UNKNOWN = ""
+
 EntryKey = tuple[str, int] | None
 
 
@@ -29,12 +31,11 @@ class History:
         """Return the last commit that touched `path` at or before a commit; `""` is the commit."""
         if not path:
             return commit_id
-        asked = (commit_id, path)
-        if asked not in self._last:
-            if len(self._last) >= _CACHED_ANSWERS:
-                self._last.clear()
-            self._last[asked] = self._find_touch(self._git[commit_id], path)
-        return self._last[asked]
+        found = self._find_touch(self._git[commit_id], path)
+        if len(self._last) >= _CACHED_ANSWERS:
+            self._last.clear()
+        self._last[commit_id, path] = found
+        return found
 
     def walk(self, commit_id: str, path: str, *, first_parent: bool) -> Iterator[pygit2.Commit]:
         """Yield commits newest first, children before parents; with a path only those touching it."""
@@ -63,8 +64,8 @@ class History:
 
     def _find_touch(self, commit: pygit2.Commit, path: str) -> str | None:
         while True:
-            known = self._last.get((str(commit.id), path), "")
-            if known != "":
+            known = self._last.get((str(commit.id), path), _UNKNOWN)
+            if known != _UNKNOWN:
                 return known
             touched, parents = self._simplify(commit, path)
             if touched:

@@ -25,6 +25,19 @@ from devserver.trees import TreeEditor
 _TYPES = {ObjectType.BLOB: "blob", ObjectType.TREE: "tree", ObjectType.COMMIT: "commit"}
 _CACHED_LISTINGS = 256
 
+# Repacking under a running server buys nothing here and would race with readers.
+_CONFIG = """
+[gc]
+\tauto = 0
+[receive]
+\tautogc = false
+[maintenance]
+\tauto = false
+[uploadpack]
+\tallowFilter = true
+\tallowAnySHA1InWant = true
+"""
+
 
 class RefChangedError(Exception):
     """The branch is no longer where the caller expected it."""
@@ -52,13 +65,8 @@ class Repository:
     def create(cls, path: Path, default_branch: str) -> Repository:
         """Make an empty repository whose HEAD names `default_branch`."""
         pygit2.init_repository(str(path), bare=True, initial_head=default_branch)
-        config = pygit2.Repository(str(path)).config
-        # Repacking under a running server buys nothing here and would race with readers.
-        config["gc.auto"] = "0"
-        config["receive.autogc"] = "false"
-        config["maintenance.auto"] = "false"
-        config["uploadpack.allowFilter"] = "true"
-        config["uploadpack.allowAnySHA1InWant"] = "true"
+        with (path / "config").open("a", encoding="utf-8") as config:
+            config.write(_CONFIG)
         return cls(path)
 
     # Names
@@ -87,7 +95,8 @@ class Repository:
             return None
         if ref == "HEAD":
             return self.head(self.root_ref)
-        if (commit_id := self.head(ref)) is not None and f"refs/tags/{ref}" not in self._tags():
+        commit_id = self.head(ref)
+        if commit_id is not None and self._ref_target(f"refs/tags/{ref}") is None:
             return commit_id
         try:
             found = self._git.revparse_single(ref)
@@ -141,12 +150,13 @@ class Repository:
         if found is None or found.type != "tree":
             return None
         key = (found.id, path, recursive)
-        if key not in self._listings:
+        listing = self._listings.get(key)
+        if listing is None:
             listing = tuple(self._walk_tree(self._git[found.id], path, recursive=recursive))
             if len(self._listings) >= _CACHED_LISTINGS:
                 self._listings.clear()
             self._listings[key] = listing
-        return self._listings[key]
+        return listing
 
     # History
 
@@ -257,9 +267,6 @@ class Repository:
         except (KeyError, ValueError, pygit2.GitError):
             return None
         return str(target)
-
-    def _tags(self) -> set[str]:
-        return {name for name in self._git.listall_references() if name.startswith("refs/tags/")}
 
     def _walk_tree(self, tree: pygit2.Tree, path: str, *, recursive: bool) -> Iterator[Entry]:
         for item in tree:
