@@ -62,7 +62,8 @@ class RotaryAttention(nn.Module):
         """Attend over `x (b, h, t)`; `keys (b, 1, 1, t)` is True where a key may be seen."""
         q = rotate_positions(self._heads(self.conv_q(x)), self.rotated_dims)
         k = rotate_positions(self._heads(self.conv_k(x)), self.rotated_dims)
-        v = self._heads(self.conv_v(x))
+        # Without a contiguous last axis torch falls back to its slow attention.
+        v = self._heads(self.conv_v(x)).contiguous()
         p = self.p_dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=p)
         out: Tensor = self.conv_o(mixed.transpose(2, 3).flatten(1, 2))

@@ -23,7 +23,7 @@ SIGMA_MIN = 1e-4  # standard deviation that is left at t = 1
 
 @dataclass(frozen=True, slots=True)
 class SamplingOptions:
-    """How a mel is drawn; the defaults are the quick ones measured to be good enough."""
+    """How a mel is drawn; ten Euler steps cost a fraction of the adaptive solver."""
 
     steps: int = 10
     solver: Solver = Solver.EULER
