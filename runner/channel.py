@@ -101,6 +101,8 @@ class Channel:
                 self.check()
             self._request_number += 1
             number = self._request_number
+            # What was reported before the request must not arrive after it.
+            self._flush_progress()
             self.send("request", {"id": number, "name": name, "payload": payload})
             return self._await_reply(number, even_if_stopped=even_if_stopped)
 
@@ -109,7 +111,7 @@ class Channel:
         with self._progress_lock:
             was_empty = not self._progress
             self._progress.update(fields)
-        if was_empty:
+        if fields and was_empty:
             self._beat_wake.put(None)
 
     def send(self, kind: str, fields: JsonObject | None = None) -> None:
@@ -128,10 +130,7 @@ class Channel:
             FrameError: the outcome is no JSON or too large; another one may be sent instead.
         """
         with self._write_lock:
-            with self._progress_lock:
-                pending, self._progress = self._progress, {}
-            if pending:
-                self._write("progress", {"fields": pending})
+            self._write_pending_progress()
             self._write(kind, fields)
             self._write("bye")
             self._is_finished = True
@@ -201,10 +200,15 @@ class Channel:
             time.sleep(self._limits.progress_interval_s)
 
     def _flush_progress(self) -> None:
+        with self._write_lock:
+            self._write_pending_progress()
+
+    def _write_pending_progress(self) -> None:
+        """Take and write under one lock, so that no other frame slips in between."""
         with self._progress_lock:
-            fields, self._progress = self._progress, {}
-        if fields:
-            self.send("progress", {"fields": fields})
+            pending, self._progress = self._progress, {}
+        if pending:
+            self._write("progress", {"fields": pending})
 
 
 def _unpack_reply(frame: JsonObject) -> JsonObject:

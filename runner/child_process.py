@@ -5,6 +5,7 @@ Callers see `ChildSpec` in and `ChildExit` out. Knows no job: `serve` decides wh
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -74,6 +75,8 @@ class ChildProcess:
         self._mask = mask
         self._on_end = on_end
         self._minder: Minder | None = None
+        self._early_reason: str | None = None
+        self._start_lock = threading.Lock()
 
     def start(self) -> None:
         """Start the process; it settles in on its own.
@@ -93,11 +96,15 @@ class ChildProcess:
         )
         launched = self._launch(spec.work_dir, environment)
         try:
-            self._minder = Minder(spec, launched, str(marker), self._mask)
+            minder = Minder(spec, launched, str(marker), self._mask)
         except BaseException:
             launched.abandon()
             raise
-        self._minder.start(self._serve, self._on_progress, self._on_end)
+        minder.start(self._serve, self._on_progress, self._on_end)
+        with self._start_lock:
+            self._minder = minder
+        if self._early_reason is not None:
+            minder.cancel(self._early_reason)
 
     @property
     def pid(self) -> int:
@@ -105,8 +112,15 @@ class ChildProcess:
         return self._started.pid
 
     def cancel(self, reason: str) -> None:
-        """Ask the child to stop, then make it; returns at once. The first reason stays."""
-        self._started.cancel(reason)
+        """Ask the child to stop, then make it; returns at once. The first reason stays.
+
+        Before `start` the reason is kept: the child will stop as soon as it can listen.
+        """
+        with self._start_lock:
+            if self._minder is None:
+                self._early_reason = self._early_reason or reason
+                return
+        self._minder.cancel(reason)
 
     def kill(self, reason: str) -> None:
         """End the child's whole tree now; returns at once."""

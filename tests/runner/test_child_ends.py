@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.children import QUICK, nothing, run, running, until
+from support.children import QUICK, TESTS_DIR, nothing, run, running, until
 
-from runner.child_process import Limits, Verdict
+from runner.child_process import ChildProcess, ChildSpec, Limits, Verdict
 
 
 def test_an_exception_arrives_with_class_code_message_and_traceback(tmp_path: Path) -> None:
@@ -247,6 +247,24 @@ def test_a_cancel_before_the_entry_starts_is_not_lost(tmp_path: Path) -> None:
 
     assert (ended.verdict, ended.cancel_reason) == (Verdict.CANCELED, "at once")
     assert not child.progress
+
+
+def test_a_cancel_before_the_start_is_kept(tmp_path: Path) -> None:
+    """A daemon may be told to stop while it prepares a job."""
+    spec = ChildSpec(
+        "support.child_entries:check_forever",
+        {},
+        tmp_path,
+        tmp_path / "log",
+        import_paths=(TESTS_DIR,),
+    )
+    child = ChildProcess(spec, serve=nothing, on_progress=print)
+    child.cancel("shutdown")
+    child.start()
+    ended = child.wait(60)
+
+    assert ended is not None
+    assert (ended.verdict, ended.cancel_reason) == (Verdict.CANCELED, "shutdown")
 
 
 def test_a_cancel_wakes_a_child_that_waits_for_a_reply(tmp_path: Path) -> None:

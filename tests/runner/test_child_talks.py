@@ -187,7 +187,7 @@ def test_a_child_is_started_once_and_not_used_before(tmp_path: Path) -> None:
     """Misuse is an error, not a riddle."""
     spec = ChildSpec("x:y", {}, tmp_path, tmp_path / "log")
     with pytest.raises(RuntimeError):
-        ChildProcess(spec, serve=no_requests, on_progress=print).cancel("early")
+        ChildProcess(spec, serve=no_requests, on_progress=print).wait(0)
     with running(tmp_path, "echo") as child, pytest.raises(RuntimeError):
         child.process.start()
 
