@@ -203,11 +203,12 @@ def test_every_clip_that_is_left_out_is_named_with_its_reason(
 def test_recordings_are_read_once_for_all_jobs(tmp_path: Path, clips: list[Clip]) -> None:
     """The cache goes by content: same bytes under another name are not decoded again."""
     first = corpus(clips, tmp_path)
-    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
     moved = tmp_path.parent / "moved.wav"
     moved.write_bytes(clips[0].audio.read_bytes())
     second = corpus([replace(clips[0], audio=moved), *clips[1:]], tmp_path)
-    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
+    assert {path.name: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == before
+    assert len(before) == len(clips)
     assert [e.mel_path for e in first.examples] == [e.mel_path for e in second.examples]
 
 

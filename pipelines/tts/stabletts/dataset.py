@@ -108,7 +108,6 @@ def prepare(
     Raises:
         EmptyCorpus: None is usable; the message names the first reasons.
     """
-    cache_dir.mkdir(parents=True, exist_ok=True)
     examples: list[Example] = []
     skipped: list[SkippedClip] = []
     for done, outcome in enumerate(_read_all(clips, vocabulary, limits, cache_dir)):
@@ -160,12 +159,14 @@ def _cached_mel(audio: Path, limits: Limits, cache_dir: Path) -> tuple[Path, int
     except OSError as error:
         raise Unusable("the recording is not there") from error
     key = f"{digest}-{CACHE_VERSION}"
-    found = next(cache_dir.glob(f"{key}_*.npy"), None)
+    shelf = cache_dir / digest[:2]  # so that looking one up does not list thousands
+    found = next(shelf.glob(f"{key}_*.npy"), None)
     if found is None:
         samples = _speech(audio)
         loudness_db = rms_db(samples)
         mel = log_mel(torch.from_numpy(_at_common_loudness(samples, loudness_db))).numpy()
-        found = cache_dir / f"{key}_{mel.shape[1]}_{loudness_db:.1f}.npy"
+        shelf.mkdir(parents=True, exist_ok=True)
+        found = shelf / f"{key}_{mel.shape[1]}_{loudness_db:.1f}.npy"
         _write(found, mel)
     frames, level = found.stem.split("_")[1:]
     duration_s = int(frames) / FRAMES_PER_S
