@@ -15,26 +15,26 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
-from typing import Any
 
-from gitlab_jobs import job_child, paths
+from gitlab_jobs import job_child
 from gitlab_jobs.callbacks import JobContext
+from gitlab_jobs.ending import Ending, load_ending, save_ending
 from gitlab_jobs.errors import LeaseLost, StoreError
 from gitlab_jobs.heartbeat import Heartbeat
 from gitlab_jobs.job import CancelReason, Job, JobState
-from gitlab_jobs.joblog import compose_log
 from gitlab_jobs.lease import Lease, Patience
+from gitlab_jobs.ledger import Ledger, Standing
 from gitlab_jobs.outbox import Outbox
 from gitlab_jobs.outcome import Outcome, judge
-from gitlab_jobs.response import ResponseResult
+from gitlab_jobs.publisher import Publisher
 from gitlab_jobs.service import JobService, Site
 from gitlab_jobs.settings import WorkerSettings
-from gitlab_jobs.store import Change, Create, ProjectStore, Update
-from gitlab_jobs.workspace import open_workspace
+from gitlab_jobs.store import ProjectStore
+from gitlab_jobs.workspace import Workspace, open_workspace
 from runner.child_process import ChildProcess, ChildSpec, Limits
 from runner.verdict import ChildExit
 
@@ -49,7 +49,7 @@ class Bench:
     """What every attempt of this daemon shares.
 
     `username` is the account's name, the author of edits. `loader` names the function that finds a
-    handler. `enough` is set when even final writes must stop being tried.
+    handler. `enough` is set when even final writes must stop being tried. `ledger` remembers on disk.
     """
 
     settings: WorkerSettings
@@ -58,6 +58,7 @@ class Bench:
     device: str
     mask: Callable[[bytes], bytes]
     enough: Event
+    ledger: Ledger
     child_environment: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -69,15 +70,18 @@ class Bench:
 class Attempt:
     """Runs once, from a lease to the end of it."""
 
-    def __init__(self, lease: Lease, store: ProjectStore, bench: Bench) -> None:
-        """Prepare the job's directory; nothing is started yet."""
+    def __init__(
+        self, lease: Lease, store: ProjectStore, bench: Bench, workspace: Workspace | None = None
+    ) -> None:
+        """Prepare the job's directory, or go on in a killed predecessor's; nothing is started yet."""
         self._lease = lease
         self._store = store
         self._bench = bench
         self._asked_to_stop: CancelReason | None = None
         self._started = datetime.now(UTC)
-        self._workspace = open_workspace(bench.settings.work_dir, lease.job.job_id)
-        self._outbox = Outbox(store)
+        self._workspace = workspace or open_workspace(bench.settings.work_dir, lease.job.job_id)
+        bench.ledger.settle_in(store.project, lease.job.job_id, self._workspace.root)
+        self._outbox = Outbox()
         site = Site(
             username=bench.username,
             device=bench.device,
@@ -115,6 +119,10 @@ class Attempt:
         Returns:
             The final state on the branch, or None if the job is not (or no longer) ours to end.
         """
+        unpublished = load_ending(self._workspace)
+        if unpublished is not None:
+            logger.info("publishing what job %s had finished before", self.job.job_id)
+            return self._publish(unpublished)
         settings = self._bench.settings
         heartbeat = Heartbeat(
             self._lease,
@@ -149,7 +157,7 @@ class Attempt:
             log_path=self._workspace.log_path,
             device=self._bench.device,
             environment=self._bench.child_environment,
-            limits=Limits(grace_s=self._bench.settings.grace_s),
+            limits=_limits(self._bench.settings.grace_s),
         )
 
     def _await_child(self, tick: Callable[[], CancelReason | None]) -> ChildExit:
@@ -168,63 +176,68 @@ class Attempt:
         return self._conclude(judge(ended, self._asked_to_stop), ended)
 
     def _conclude(self, outcome: Outcome, ended: ChildExit) -> JobState | None:
-        job_id = self.job.job_id
+        if outcome.state is None:
+            self._leave(outcome)
+            return None
+        ending = Ending(
+            outcome,
+            self._outbox.contents(),
+            self._service.epochs_completed,
+            tuple(self._heading()),
+            tuple(_closing(outcome, ended)),
+        )
+        save_ending(self._workspace, ending)
+        return self._publish(ending)
+
+    def _publish(self, ending: Ending) -> JobState | None:
+        """Write a final state; used for an ending of this process and of a killed one alike."""
+        job_id, state = self.job.job_id, ending.outcome.state
+        if state is None:
+            return None
+        publisher = Publisher(
+            self._lease,
+            self._store,
+            self._bench.ledger,
+            self._workspace,
+            self._bench.username,
+            self._bench.mask,
+        )
         try:
-            if outcome.state is not None:
-                self._publish(outcome, ended)
-            elif outcome.reason is CancelReason.SHUTDOWN:
-                self._lease.release(Patience(self._bench.settings.publish_s, self._bench.enough))
-                logger.info("gave job %s back; it is pending again", job_id)
+            publisher.publish(ending, state, self._patience())
         except LeaseLost as lost:
-            logger.warning(
-                "job %s is not ours any more (%s); nothing was written", job_id, lost.reason
-            )
+            self._note_loss(lost.reason)
             return None
         except StoreError as error:
-            logger.error("the end of job %s could not be written: %s", job_id, error)
+            logger.error("the end of job %s could not be written yet: %s", job_id, error)
             return None
-        _tell_the_story(self.job, outcome)
-        return outcome.state
+        _tell_the_story(self.job, ending.outcome)
+        return state
 
-    def _publish(self, outcome: Outcome, ended: ChildExit) -> None:
-        def compose() -> list[Change]:
-            changes = self._outbox.compose(
-                self._service.edit_context(),
-                files=outcome.publishes_files,
-                cells=outcome.publishes_cells,
-            )
-            if outcome.publishes_log:
-                changes += self._log_change(outcome, ended)
-            return changes
+    def _leave(self, outcome: Outcome) -> None:
+        """End without a final state: the job is somebody else's, or this worker is stopping."""
+        if outcome.reason is not CancelReason.SHUTDOWN:
+            self._note_loss(outcome.reason)
+            return
+        if self.job.mode.trains and self._service.epochs_completed:
+            # Our next start finds the lease in the ledger and goes on from the checkpoint.
+            logger.info("kept job %s, to go on with it after a restart", self.job.job_id)
+            return
+        try:
+            self._lease.release(self._patience())
+        except StoreError as error:
+            logger.error("job %s could not be given back: %s", self.job.job_id, error)
+            return
+        self._bench.ledger.note(self._store.project, self.job.job_id, Standing.RELEASED)
+        logger.info("gave job %s back; it is pending again", self.job.job_id)
 
-        patience = Patience(self._bench.settings.publish_s, self._bench.enough)
-        self._lease.finish(
-            compose, patience, _required(outcome.state), **self._final_fields(outcome)
+    def _note_loss(self, reason: CancelReason | None) -> None:
+        logger.warning(
+            "job %s is not ours any more (%s); nothing was written", self.job.job_id, reason
         )
+        self._bench.ledger.note(self._store.project, self.job.job_id, Standing.LOST)
 
-    def _final_fields(self, outcome: Outcome) -> dict[str, Any]:
-        result = outcome.result
-        epochs = result.epochs_completed if result else None
-        made = ResponseResult(
-            checkpoint_path=result.checkpoint_path if result else None,
-            extra=dict(result.facts) if result else {},
-        )
-        return {
-            "epochs_completed": epochs if epochs is not None else self._service.epochs_completed,
-            "status_message": result.summary if result else None,
-            "error_message": outcome.error_message,
-            "error_code": outcome.error_code,
-            "termination_reason": outcome.reason.value if outcome.reason else None,
-            "result": made if result else None,
-        }
-
-    def _log_change(self, outcome: Outcome, ended: ChildExit) -> list[Change]:
-        path = paths.logs_path(self.job.job_id)
-        content = self._bench.mask(
-            compose_log(self._heading(), self._workspace.log_path, self._ending(outcome, ended))
-        )
-        found = self._store.read([path]).get(path)
-        return [Create(path, content) if found is None else Update(path, content, found.commit_id)]
+    def _patience(self) -> Patience:
+        return Patience(self._bench.settings.publish_s, self._bench.enough)
 
     def _heading(self) -> list[str]:
         job = self.job
@@ -235,26 +248,22 @@ class Attempt:
             f"started {self._started:%Y-%m-%d %H:%M:%S} UTC on {self._bench.device}",
         ]
 
-    def _ending(self, outcome: Outcome, ended: ChildExit) -> list[str]:
-        lines = [f"Left out: {reason}" for reason in self._outbox.dropped]
-        if outcome.state is JobState.FAILED and ended.error is not None:
-            lines += ["", ended.error.traceback.rstrip()]
-        elif outcome.state is JobState.FAILED and ended.detail:
-            lines.append(ended.detail)
-        usage = ended.usage
-        lines.append(
-            f"Ended {outcome.state}"
-            f"{f': {outcome.error_message}' if outcome.error_message else ''} after "
-            f"{usage.wall_s:.0f} s; peak memory {usage.max_rss_bytes / 2**20:.0f} MiB, "
-            f"processor time {usage.user_s + usage.system_s:.0f} s"
-        )
-        return lines
 
-
-def _required(state: JobState | None) -> JobState:
-    if state is None:
-        raise ValueError("only an outcome with a state is published")
-    return state
+def _closing(outcome: Outcome, ended: ChildExit) -> list[str]:
+    """The last lines of the log: what an operator needs to see why it ended."""
+    lines: list[str] = []
+    if outcome.state is JobState.FAILED and ended.error is not None:
+        lines += ["", ended.error.traceback.rstrip()]
+    elif outcome.state is JobState.FAILED and ended.detail:
+        lines.append(ended.detail)
+    usage = ended.usage
+    lines.append(
+        f"Ended {outcome.state}"
+        f"{f': {outcome.error_message}' if outcome.error_message else ''} after "
+        f"{usage.wall_s:.0f} s; peak memory {usage.max_rss_bytes / 2**20:.0f} MiB, "
+        f"processor time {usage.user_s + usage.system_s:.0f} s"
+    )
+    return lines
 
 
 def _tell_the_story(job: Job, outcome: Outcome) -> None:
