@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from gitlab_jobs.callbacks import JobCallbacks, JobContext
 from gitlab_jobs.job import JobResult
+from pipelines.progress import Progress
 
 
 @runtime_checkable
@@ -56,14 +57,24 @@ def train_then_infer(train: TrainingHalf, infer: InferenceHalf) -> Run:
 class Heartbeat:
     """`pipelines.progress.Progress` over a job's callbacks; raises there when the job must stop."""
 
-    def __init__(self, callbacks: JobCallbacks, *, epochs: int | None = None) -> None:
-        """Remember whom to tell; `epochs` is what a job without training reports as completed."""
+    def __init__(self, callbacks: JobCallbacks) -> None:
+        """Remember whom to tell."""
         self._callbacks = callbacks
-        self._epochs = epochs
 
     def __call__(
         self, message: str, *, epoch: int | None = None, fraction: float | None = None
     ) -> None:
         """Pass a message on; shares of an epoch are of no interest to the editor."""
         del fraction
-        self._callbacks.heartbeat(epoch if epoch is not None else self._epochs, message)
+        self._callbacks.heartbeat(epoch, message)
+
+    def saying(self, sentence: str) -> Progress:
+        """The same with one sentence throughout, for a step that does not see the whole."""
+
+        def progress(
+            message: str, *, epoch: int | None = None, fraction: float | None = None
+        ) -> None:
+            del message
+            self(sentence, epoch=epoch, fraction=fraction)
+
+        return progress

@@ -117,7 +117,7 @@ def _facts(heard: Sequence[Heard], written: int, data: ProjectData) -> Mapping[s
     return {
         "verses_transcribed": written,
         "verses_to_check": sum(bool(item.flags) for item in heard),
-        "mean_confidence": round(sum(confident) / len(confident), 3) if confident else None,
+        "mean_confidence": round(sum(confident) / max(len(confident), 1), 3),
         "verses_skipped": len(unusable) + len(left_out),
         "skipped": (unusable + left_out)[:MOST_NAMED],
     }

@@ -23,14 +23,14 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise DeviceUnavailable(f'device "{name}" is not known; use "cpu" or "cuda"') from error
+        raise DeviceUnavailable(f'Device "{name}" is not known; use "cpu" or "cuda".') from error
     if device.type not in ("cpu", "cuda"):
-        raise DeviceUnavailable(f'device "{name}" is not supported; use "cpu" or "cuda"')
+        raise DeviceUnavailable(f'Device "{name}" is not supported; use "cpu" or "cuda".')
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise DeviceUnavailable('device "cuda" is set, but this machine has no usable NVIDIA GPU')
+        raise DeviceUnavailable('Device "cuda" is set, but this machine has no usable NVIDIA GPU.')
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceUnavailable(
-            f'device "{name}" is set, but there are only {torch.cuda.device_count()} GPUs'
+            f'Device "{name}" is set, but there are only {torch.cuda.device_count()} GPUs.'
         )
     return device
 
@@ -47,12 +47,12 @@ def choose_dtype(precision: str, device: torch.device, *, width: int) -> torch.d
         return torch.float32
     if precision not in ("auto", "bfloat16"):
         raise DeviceUnavailable(
-            f'precision "{precision}" is not known; use "auto", "float32" or "bfloat16"'
+            f'Precision "{precision}" is not known; use "auto", "float32" or "bfloat16".'
         )
     native = has_native_bfloat16(device)
     if precision == "bfloat16":
         if device.type == "cuda" and not native:
-            raise DeviceUnavailable('precision "bfloat16" is set, but this GPU does not have it')
+            raise DeviceUnavailable('Precision "bfloat16" is set, but this GPU does not have it.')
         return torch.bfloat16
     wide_enough = device.type == "cuda" or width >= WORTHWHILE_WIDTH
     return torch.bfloat16 if native and wide_enough else torch.float32

@@ -58,7 +58,7 @@ def encode(samples: Samples, sample_rate_hz: int, path: Path, audio_format: str)
     """
     if audio_format not in FORMATS:
         known = ", ".join(FORMATS)
-        raise PipelineError(f'audio format "{audio_format}" is not known; use one of {known}')
+        raise PipelineError(f'Audio format "{audio_format}" is not known; use one of {known}.')
     target = FORMATS[audio_format]
     resampled = soxr.resample(samples, sample_rate_hz, SAMPLE_RATE_HZ)
     sound = np.clip(resampled, -1.0, 1.0).astype(np.float32)

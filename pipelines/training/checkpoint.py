@@ -90,8 +90,8 @@ class CheckpointStore:
         free = shutil.disk_usage(self._directory).free
         if free < 2 * size:
             raise PipelineError(
-                f"the worker's disk is full: a checkpoint needs {2 * size >> 20} MiB, "
-                f"{free >> 20} MiB are free"
+                f"The worker's disk is full: a checkpoint needs {2 * size >> 20} MiB, "
+                f"{free >> 20} MiB are free."
             )
 
 

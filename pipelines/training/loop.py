@@ -247,7 +247,7 @@ class _Run(Generic[BatchT]):
         newest = self.states.latest()
         if newest is None or self.at.rate_scale < 1.0:
             raise TrainingDiverged(
-                "the training became unstable; a smaller learning rate or more recordings may help"
+                "The training became unstable; a smaller learning rate or more recordings may help."
             )
         self._load(newest)
         self.at.rate_scale = 0.5
@@ -256,7 +256,7 @@ class _Run(Generic[BatchT]):
     def result(self, resumed_at: int | None) -> FitResult:
         best = self.bests.latest()
         if best is None:
-            raise TrainingDiverged("no usable model came out of the training")
+            raise TrainingDiverged("No usable model came out of the training.")
         return FitResult(best, self.at.best_epoch, self.at.best_metrics, self.at.epoch, resumed_at)
 
     def _step(self, batches: Sequence[BatchT]) -> bool:

@@ -59,7 +59,9 @@ def load_state(
         optimizer.load_state_dict(_join_optimizer(moments, document["optimizer"]))
         _restore_generators(load_file(directory / GENERATORS), document["generators"])
     except (OSError, KeyError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BadCheckpoint(f"training state {directory.name} does not fit: {error}") from error
+        raise BadCheckpoint(
+            f"The training state {directory.name} does not fit: {error}."
+        ) from error
     return dict(document["facts"])
 
 

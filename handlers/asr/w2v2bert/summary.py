@@ -35,10 +35,13 @@ def training_facts(result: TrainResult, data: ProjectData) -> Mapping[str, Any]:
     left_out = [f"{skip.reference or skip.cell_id}: {skip.reason}" for skip in data.skipped]
     names = {utterance.cell_id: name(utterance) for utterance in data.utterances}
     unusable = [f"{names[clip.id]}: {clip.reason}" for clip in result.skipped]
+    rates = {
+        "train_cer": result.train_cer,
+        "validation_cer": result.validation_cer,
+        "validation_wer": result.validation_wer,
+    }
     return {
-        "train_cer": _rounded(result.train_cer),
-        "validation_cer": _rounded(result.validation_cer),
-        "validation_wer": _rounded(result.validation_wer),
+        **{name: round(rate, 4) for name, rate in rates.items() if rate is not None},
         "best_epoch": result.best_epoch,
         "training_verses": result.training_clips,
         "validation_verses": result.validation_clips,
@@ -46,7 +49,3 @@ def training_facts(result: TrainResult, data: ProjectData) -> Mapping[str, Any]:
         "training_verses_skipped": len(left_out) + len(unusable),
         "training_skipped": (unusable + left_out)[:MOST_NAMED],
     }
-
-
-def _rounded(rate: float | None) -> float | None:
-    return None if rate is None else round(rate, 4)

@@ -21,14 +21,14 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     spoken = corpus.spoken(data)
     if not spoken:
         return corpus.nothing_to_do(data)
-    progress = Heartbeat(callbacks)
+    heartbeat = Heartbeat(callbacks)
     heard = []
     with callbacks.stage(Stage.INFER):
         engine = WhisperEngine(
             choice.base, device=choice.device, precision=choice.precision, language=job.language
         )
         for number, (utterance, audio) in enumerate(spoken, start=1):
-            progress(f"Transcribing recording {number} of {len(spoken)}")
+            progress = heartbeat.saying(f"Transcribing recording {number} of {len(spoken)}")
             try:
                 transcript = engine.transcribe(audio, progress)
             except AudioUnreadable as error:

@@ -7,10 +7,13 @@ never unpacked, let alone loaded.
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import tarfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from pipelines.errors import BadCheckpoint
 
@@ -45,22 +48,28 @@ def unpack(archive: Path, directory: Path, *, max_bytes: int = MAX_BYTES) -> Non
     """
     directory.mkdir(parents=True, exist_ok=True)
     try:
-        with tarfile.open(archive, "r:*") as tar:
+        with tarfile.open(archive, _mode(archive)) as tar:
             for member, name in _checked(tar, max_bytes):
                 source = tar.extractfile(member)
                 if source is None:
-                    raise BadCheckpoint(f'"{member.name}" in the model file cannot be read')
+                    raise BadCheckpoint(f'"{member.name}" in the model file cannot be read.')
                 with source, (directory / name).open("xb") as target:
                     shutil.copyfileobj(source, target, 1 << 20)
     except FileExistsError as error:
-        raise BadCheckpoint("the model file holds two files of one name") from error
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise BadCheckpoint(f"the model file cannot be read: {error}") from error
+        raise BadCheckpoint("The model file holds two files of one name.") from error
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise BadCheckpoint(f"The model file is damaged or no model: {error}") from error
     missing = [name for name in REQUIRED if not (directory / name).is_file()]
     if missing:
         raise BadCheckpoint(
-            f"the file holds no recogniser in safetensors form: {', '.join(missing)} missing"
+            f"The file holds no recogniser in safetensors form: {', '.join(missing)} missing."
         )
+
+
+def _mode(archive: Path) -> Literal["r:", "r:gz"]:
+    """By content; older workers compressed."""
+    with archive.open("rb") as file:
+        return "r:gz" if file.read(2) == b"\x1f\x8b" else "r:"
 
 
 def _checked(tar: tarfile.TarFile, max_bytes: int) -> Iterator[tuple[tarfile.TarInfo, str]]:
@@ -69,16 +78,16 @@ def _checked(tar: tarfile.TarFile, max_bytes: int) -> Iterator[tuple[tarfile.Tar
     for count, member in enumerate(tar):
         path = PurePosixPath(member.name)
         if count >= MAX_MEMBERS:
-            raise BadCheckpoint(f"the model file has more than {MAX_MEMBERS} entries")
+            raise BadCheckpoint(f"The model file has more than {MAX_MEMBERS} entries.")
         if path.is_absolute() or ".." in path.parts or "\\" in member.name or "\0" in member.name:
-            raise BadCheckpoint(f'the model file has an unsafe path: "{member.name[:100]}"')
+            raise BadCheckpoint(f'The model file has an unsafe path: "{member.name[:100]}".')
         if member.isdir():
             continue
         if not member.isreg():
-            raise BadCheckpoint(f'"{member.name[:100]}" in the model file is no plain file')
+            raise BadCheckpoint(f'"{member.name[:100]}" in the model file is no plain file.')
         total += member.size
         if total > max_bytes:
-            raise BadCheckpoint(f"the model file unpacks to more than {max_bytes >> 20} MiB")
+            raise BadCheckpoint(f"The model file unpacks to more than {max_bytes >> 20} MiB.")
         if path.suffix in WANTED_SUFFIXES and not path.name.startswith("."):
             yield member, path.name
 

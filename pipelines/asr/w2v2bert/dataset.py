@@ -131,7 +131,7 @@ def prepare(
         examples.append(Example(clip.id, clip.group, text, labels, offset, len(rows), duration_s))
     if not examples:
         reasons = "; ".join(sorted({clip.reason for clip in skipped})[:3]) or "there are none"
-        raise EmptyCorpus(f"none of the {len(clips)} recordings can be used: {reasons}")
+        raise EmptyCorpus(f"None of the {len(clips)} recordings can be used: {reasons}.")
     return Corpus(tuple(examples), tuple(skipped), features)
 
 

@@ -28,6 +28,14 @@ class Hypothesis:
         return math.exp(sum(self.log_probabilities) / len(self.log_probabilities))
 
 
+def join(hypotheses: Sequence[Hypothesis]) -> Hypothesis:
+    """One hypothesis for the pieces of one recording."""
+    return Hypothesis(
+        tuple(index for hypothesis in hypotheses for index in hypothesis.ids),
+        tuple(value for hypothesis in hypotheses for value in hypothesis.log_probabilities),
+    )
+
+
 def decode_greedily(logits: Tensor, lengths: Sequence[int], blank_id: int) -> list[Hypothesis]:
     """Decode a batch; logits: (n, u, c), lengths: valid output frames of each recording."""
     values, ids = torch.log_softmax(logits.float(), dim=-1).max(dim=-1)

@@ -67,7 +67,7 @@ def build(config: RecogniserConfig, vocabulary: Vocabulary) -> Recogniser:
     """Make a small network from scratch; its weights follow torch's random generator."""
     shape = config.encoder
     if shape is None:
-        raise ModelNotFound("no base model was given, and the recipe needs one")
+        raise ModelNotFound("No base model was given, and the recipe needs one.")
     settings = Wav2Vec2BertConfig(
         hidden_size=shape.hidden_size,
         num_hidden_layers=shape.layers,
@@ -91,7 +91,7 @@ def load_base(directory: Path, vocabulary: Vocabulary) -> Recogniser:
         BadCheckpoint: weights of the encoder are missing or have another shape.
     """
     if _model_type(directory) != "wav2vec2-bert":
-        raise ModelNotFound(f"{directory} holds no Wav2Vec2-BERT model")
+        raise ModelNotFound(f"The base model {directory.name} is no Wav2Vec2-BERT model.")
     network = _from_pretrained(directory, _ctc_settings(vocabulary), new_layers=NEW_LAYERS)
     return Recogniser(network, vocabulary)
 
@@ -103,14 +103,14 @@ def load(directory: Path) -> Recogniser:
         BadCheckpoint: not a complete Wav2Vec2-BERT CTC model in safetensors.
     """
     if _model_type(directory) != "wav2vec2-bert":
-        raise BadCheckpoint("the file holds no Wav2Vec2-BERT model")
+        raise BadCheckpoint("The file holds no Wav2Vec2-BERT model.")
     network = _from_pretrained(directory, {}, new_layers=())
     config: Any = network.config
     vocabulary = Vocabulary.load(directory).padded_to(config.vocab_size)
     if config.vocab_size != len(vocabulary) or config.pad_token_id != vocabulary.blank_id:
         raise BadCheckpoint(
-            f"the model has {config.vocab_size} outputs and blank {config.pad_token_id}, its "
-            f"vocabulary {len(vocabulary)} symbols and blank {vocabulary.blank_id}"
+            f"The model has {config.vocab_size} outputs and blank {config.pad_token_id}, its "
+            f"vocabulary {len(vocabulary)} symbols and blank {vocabulary.blank_id}."
         )
     return Recogniser(network, vocabulary)
 
@@ -168,14 +168,16 @@ def _from_pretrained(
             **settings,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise BadCheckpoint(f"the model's weights cannot be read: {error}") from error
+        raise BadCheckpoint(
+            "The model's weights are missing, damaged or not in safetensors form."
+        ) from error
     finally:
         library_log.setLevel(level)
     allowed = tuple(new_layers)
     missing = [key for key in report["missing_keys"] if not key.startswith(allowed or "\0")]
     if missing or report["mismatched_keys"]:
         wrong = ", ".join(sorted(map(str, [*missing, *report["mismatched_keys"]]))[:5])
-        raise BadCheckpoint(f"the model's weights are incomplete or of another shape: {wrong}")
+        raise BadCheckpoint(f"The model's weights are incomplete or of another shape: {wrong}.")
     typed: nn.Module = network
     return typed
 

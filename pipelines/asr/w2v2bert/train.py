@@ -173,8 +173,8 @@ def _check_same_run(
     path = home / "fingerprint"
     if path.exists() and path.read_text("ascii") != fingerprint:
         raise PipelineError(
-            "recordings, texts or settings have changed since this training was interrupted; "
-            "it has to start afresh"
+            "Recordings, texts or settings have changed since this training was interrupted; "
+            "it has to start afresh."
         )
     path.write_text(fingerprint, "ascii")
 

@@ -7,9 +7,10 @@ is cut at pauses and its pieces are read like recordings of their own. Knows no 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import torch
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import FRAME_S, SAMPLE_RATE_HZ
 from pipelines.asr.w2v2bert.dataset import Unusable, speech_of
-from pipelines.asr.w2v2bert.decoding import Hypothesis, decode_greedily
+from pipelines.asr.w2v2bert.decoding import Hypothesis, decode_greedily, join
 from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.processor import MIN_SAMPLES, FeatureExtractor, Features, pad
 from pipelines.audio.silence import split_at_pauses
@@ -27,7 +28,9 @@ from pipelines.progress import Progress
 from pipelines.training.batching import plan_batches
 
 WINDOW = 64
-"""Recordings whose features are in memory together."""
+"""Recordings whose features are in memory together …"""
+WINDOW_S = 1200.0
+"""… unless they are longer than this (32 kB a second)."""
 BATCH_S = 120.0
 """Seconds of padded audio in one batch."""
 LONGEST_PIECE_S = 15.0
@@ -69,6 +72,16 @@ class Transcription:
     problem: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A decoded recording, cut into pieces."""
+
+    recording: Recording
+    pieces: tuple[Features, ...]
+    duration_s: float
+    problem: str | None = None
+
+
 class Transcriber:
     """A loaded recogniser: set up once, used for any number of recordings."""
 
@@ -88,50 +101,43 @@ class Transcriber:
         self, recordings: Sequence[Recording], progress: Progress
     ) -> Iterator[Transcription]:
         """Yield one result per recording, in their order."""
-        done = 0
-        for window in _windows(recordings):
-            progress(
-                f"Transcribing recording {done + 1} of {len(recordings)}",
-                fraction=done / len(recordings),
-            )
-            yield from self._transcribe_window(window, progress)
-            done += len(window)
+        window: list[_Read] = []
+        for number, recording in enumerate(recordings, start=1):
+            message = f"Transcribing recording {number} of {len(recordings)}"
+            progress(message, fraction=(number - 1) / len(recordings))
+            window.append(self._read(recording))
+            if len(window) == WINDOW or sum(read.duration_s for read in window) > WINDOW_S:
+                yield from self._heard(window, partial(progress, message))
+                window = []
+        if window:
+            yield from self._heard(window, partial(progress, message))
 
-    def _transcribe_window(
-        self, window: Sequence[Recording], progress: Progress
-    ) -> list[Transcription]:
-        pieces: list[tuple[int, Features]] = []
-        durations_s = [0.0] * len(window)
-        problems: dict[int, str] = {}
-        for index, recording in enumerate(window):
-            progress("Reading recordings")
-            try:
-                samples = speech_of(recording.audio, 0.0, LONGEST_RECORDING_S)
-            except Unusable as problem:
-                problems[index] = str(problem)
-                continue
-            durations_s[index] = len(samples) / SAMPLE_RATE_HZ
-            pieces.extend(
-                (index, self._extract(piece))
-                for piece in split_at_pauses(samples, SAMPLE_RATE_HZ, LONGEST_PIECE_S)
-                if len(piece) >= MIN_SAMPLES
-            )
-        heard = self._recognise([features for _, features in pieces], progress)
-        by_recording: list[list[Hypothesis]] = [[] for _ in window]
-        for (index, _), hypothesis in zip(pieces, heard, strict=True):
-            by_recording[index].append(hypothesis)
-        return [
-            self._result(recording, by_recording[index], durations_s[index], problems.get(index))
-            for index, recording in enumerate(window)
-        ]
+    def _read(self, recording: Recording) -> _Read:
+        try:
+            samples = speech_of(recording.audio, 0.0, LONGEST_RECORDING_S)
+        except Unusable as problem:
+            return _Read(recording, (), 0.0, str(problem))
+        pieces = tuple(
+            self._extract(piece)
+            for piece in split_at_pauses(samples, SAMPLE_RATE_HZ, LONGEST_PIECE_S)
+            if len(piece) >= MIN_SAMPLES
+        )
+        return _Read(recording, pieces, len(samples) / SAMPLE_RATE_HZ)
+
+    def _heard(self, window: Sequence[_Read], poll: Callable[[], None]) -> Iterator[Transcription]:
+        hypotheses = iter(
+            self._recognise([piece for read in window for piece in read.pieces], poll)
+        )
+        for read in window:
+            yield self._result(read, list(islice(hypotheses, len(read.pieces))))
 
     @torch.inference_mode()
-    def _recognise(self, pieces: Sequence[Features], progress: Progress) -> list[Hypothesis]:
+    def _recognise(self, pieces: Sequence[Features], poll: Callable[[], None]) -> list[Hypothesis]:
         """Decode pieces in batches of like length; results in the order given."""
         plan = plan_batches([len(piece) for piece in pieces], round(BATCH_S / FRAME_S))
         found: dict[int, Hypothesis] = {}
         for batch in plan.batches:
-            progress("Transcribing")
+            poll()
             inputs = pad([pieces[index] for index in batch])
             logits = self._recogniser.network(
                 input_features=inputs.features.to(self._device, self._dtype),
@@ -142,32 +148,20 @@ class Transcriber:
             found.update(zip(batch, decode_greedily(logits, lengths, blank_id), strict=True))
         return [found[index] for index in range(len(pieces))]
 
-    def _result(
-        self,
-        recording: Recording,
-        hypotheses: Sequence[Hypothesis],
-        duration_s: float,
-        problem: str | None,
-    ) -> Transcription:
-        vocabulary = self._recogniser.vocabulary
-        joiner = " " if vocabulary.has_spaces else ""
-        texts = (vocabulary.decode(hypothesis.ids) for hypothesis in hypotheses)
-        text = joiner.join(text for text in texts if text)
-        whole = Hypothesis(
-            tuple(index for hypothesis in hypotheses for index in hypothesis.ids),
-            tuple(p for hypothesis in hypotheses for p in hypothesis.log_probabilities),
-        )
-        confidence = whole.confidence
-        flags = () if problem else _flags(text, confidence, duration_s)
+    def _result(self, read: _Read, hypotheses: Sequence[Hypothesis]) -> Transcription:
+        texts = [self._recogniser.vocabulary.decode(hypothesis.ids) for hypothesis in hypotheses]
+        # Pieces of a script that puts no spaces between words are joined without one.
+        joiner = " " if any(" " in text for text in texts) else ""
+        text = joiner.join(filter(None, texts))
+        confidence = join(hypotheses).confidence
         return Transcription(
-            recording.id, text, round(confidence, 4), round(duration_s, 3), flags, problem
+            id=read.recording.id,
+            text=text,
+            confidence=round(confidence, 4),
+            duration_s=round(read.duration_s, 3),
+            flags=() if read.problem else _flags(text, confidence, read.duration_s),
+            problem=read.problem,
         )
-
-
-def _windows(recordings: Iterable[Recording]) -> Iterator[list[Recording]]:
-    rest = iter(recordings)
-    while window := list(islice(rest, WINDOW)):
-        yield window
 
 
 def _flags(text: str, confidence: float, duration_s: float) -> tuple[Flag, ...]:

