@@ -98,6 +98,9 @@ async def _read_limited(request: Request, limit: int) -> bytes:
 def _from_json(body: bytes) -> dict[str, Any]:
     try:
         document = json.loads(body)
+        if rb"\ud" in body.lower():
+            # Half a surrogate pair is no text that Git or a header could carry.
+            json.dumps(document, ensure_ascii=False).encode()
     except ValueError:
         raise errors.InvalidJsonError from None
     if not isinstance(document, dict):

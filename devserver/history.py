@@ -88,9 +88,17 @@ class History:
         return True, parents
 
 
-def _entry_key(commit: pygit2.Commit, path: str) -> EntryKey:
+def look_up(tree: pygit2.Tree, path: str) -> pygit2.Object | None:
+    """Return what is at a path, however odd the path."""
+    if "\0" in path:
+        # libgit2 would stop reading at the zero byte and find something else.
+        return None
     try:
-        found = commit.tree[path]
+        return tree[path]
     except KeyError:
         return None
-    return str(found.id), int(found.filemode)
+
+
+def _entry_key(commit: pygit2.Commit, path: str) -> EntryKey:
+    found = look_up(commit.tree, path)
+    return None if found is None else (str(found.id), int(found.filemode))

@@ -18,12 +18,13 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import FileMode, ObjectType, SortMode
 
-from devserver.history import History
+from devserver.history import History, look_up
 from devserver.objects import Commit, DiffSize, Entry, Signature
 from devserver.trees import TreeEditor
 
 _TYPES = {ObjectType.BLOB: "blob", ObjectType.TREE: "tree", ObjectType.COMMIT: "commit"}
 _CACHED_LISTINGS = 256
+_CRUD = str.maketrans("", "", "<>\n\r\0")
 
 # Repacking under a running server buys nothing here and would race with readers.
 _CONFIG = """
@@ -91,7 +92,7 @@ class Repository:
 
     def resolve(self, ref: str) -> str | None:
         """Return the commit a branch, tag, commit id or `HEAD` names."""
-        if not ref or ref.startswith("-"):
+        if not ref or ref.startswith("-") or "\0" in ref:
             return None
         if ref == "HEAD":
             return self.head(self.root_ref)
@@ -117,7 +118,7 @@ class Repository:
         """Return the content of a blob by its id."""
         try:
             found = self._git[blob_id]
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, pygit2.GitError):
             return None
         return found.data if isinstance(found, pygit2.Blob) else None
 
@@ -133,10 +134,8 @@ class Repository:
         tree = self._git[commit_id].tree
         if not path.strip("/"):
             return Entry(str(tree.id), "", "tree", "", "040000")
-        try:
-            return _entry(tree[path], path)
-        except KeyError:
-            return None
+        found = look_up(tree, path)
+        return None if found is None else _entry(found, path)
 
     def entries(
         self, ref: str, path: str = "", *, recursive: bool = False
@@ -231,8 +230,8 @@ class Repository:
         return str(
             self._git.create_commit(
                 None,
-                pygit2.Signature(*author, now, 0),
-                pygit2.Signature(*committer, now, 0),
+                pygit2.Signature(*map(_without_crud, author), now, 0),
+                pygit2.Signature(*map(_without_crud, committer), now, 0),
                 message,
                 tree_id,
                 list(parent_ids),
@@ -291,6 +290,11 @@ def _commit(found: pygit2.Commit) -> Commit:
         _signature(found.author),
         _signature(found.committer),
     )
+
+
+def _without_crud(text: str) -> str:
+    """Drop what would break a commit's header lines, as Git does."""
+    return text.translate(_CRUD).strip() or "unknown"
 
 
 def _signature(found: pygit2.Signature) -> Signature:

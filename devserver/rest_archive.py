@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute
 from devserver import archives, errors, lfs_rules
 from devserver.archives import Member, Snapshot
 from devserver.call import Call, api
+from devserver.headers import header_text
 from devserver.lfs_store import LfsStore, parse_pointer
 from devserver.objects import Entry
 from devserver.repository import Repository
@@ -55,7 +56,7 @@ def show_archive(call: Call) -> Response:
         _FORMATS[kind](snapshot),
         media_type="application/zip" if kind == "zip" else "application/octet-stream",
         headers={
-            "Content-Disposition": f'attachment; filename="{name}.{kind}"',
+            "Content-Disposition": header_text(f'attachment; filename="{name}.{kind}"'),
             "Content-Transfer-Encoding": "binary",
         },
     )

@@ -16,6 +16,7 @@ from devserver.auth import FILE_SCOPES
 from devserver.call import Call, Json, api
 from devserver.commit_actions import commit_files
 from devserver.commit_request import Action, ActionKind, CommitRequest, file_request
+from devserver.headers import header_text
 from devserver.lfs_store import LfsStore, parse_pointer
 from devserver.repository import Repository
 from devserver.rest_commits import LARGE_WRITE_BYTES
@@ -81,7 +82,7 @@ def show_raw_file(call: Call) -> Response:
         target = LfsStore(call.world.root).path(pointer.oid)
         return FileResponse(target, media_type="application/octet-stream", filename=file.name)
     headers = _headers(file.facts()) | RAW_HEADERS
-    headers["Content-Disposition"] = f'inline; filename="{_ascii(file.name)}"'
+    headers["Content-Disposition"] = f'inline; filename="{header_text(file.name)}"'
     return Response(file.content, media_type=media_type(file.content), headers=headers)
 
 
@@ -151,12 +152,7 @@ def _headers(facts: dict[str, Any]) -> dict[str, str]:
 def _header_value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _ascii("" if value is None else str(value))
-
-
-def _ascii(text: str) -> str:
-    """Return a text fit for a header: its UTF-8 bytes, which travel as Latin-1."""
-    return text.encode("utf-8", "replace").decode("latin-1")
+    return header_text("" if value is None else str(value))
 
 
 _PATH = "/projects/{id}/repository/files/{file_path}"

@@ -143,6 +143,7 @@ def test_unknown_routes_and_verbs_are_refused_as_grape_does(server: DevServer) -
     api = Api(server, "worker")
     missing = api.get("nothing/here")
     assert (missing.status_code, missing.json()) == (404, {"error": "404 Not Found"})
+    assert api("DELETE", "nothing/here").status_code == 404
     wrong = api("DELETE", "user")
     assert (wrong.status_code, wrong.json()) == (405, {"error": "405 Not Allowed"})
     old = api.session.get(f"{server.url}/api/v3/user", timeout=10)

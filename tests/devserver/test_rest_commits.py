@@ -434,3 +434,35 @@ def test_a_diff_tells_what_a_commit_changed(repo: Repo) -> None:
     by_path = {entry["new_path"]: entry for entry in found}
     assert by_path["README.md"]["diff"] == "@@ -1 +1 @@\n-# Luke\n+# John\n"
     assert by_path["m.yaml"]["renamed_file"] is True
+
+
+def test_an_author_cannot_break_the_commit(repo: Repo) -> None:
+    """Line breaks and brackets are dropped, as Git drops them; the history stays readable."""
+    answer = repo.commit(create("a"), author_name="A\n<b>", author_email="<a@example.com>\n")
+    assert answer.json()["author_name"] == "Ab"
+    assert repo.get("/repository/commits").json()[0]["author_email"] == "a@example.com"
+
+
+ODD = ["a\0b", "a\nb", "@{-1}", "main^{tree}", "-x", "é" * 300, 0, {"a": 1}, [None]]
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize(
+    "field", ["file_path", "previous_path", "last_commit_id", "content", "branch", "start_branch"]
+)
+def test_odd_values_are_answered_and_not_a_crash(repo: Repo, field: str, odd: object) -> None:
+    """Whatever a client sends, the server knows an answer."""
+    body = {field: odd} if "branch" in field else {}
+    for action in (create("x"), update("README.md"), move("README.md", "y")):
+        changed = {**action, field: odd} if not body else action
+        assert repo.commit(changed, **body).status_code in (201, 400)
+    assert repo.get("/repository/tree", params={"path": str(odd)}).status_code in (200, 404)
+    answer = repo.file("GET", str(odd), params={"ref": str(odd)})
+    assert answer.status_code in (200, 400, 404)
+
+
+def test_half_a_surrogate_pair_is_no_json(repo: Repo) -> None:
+    """It could not be stored anywhere."""
+    body = '{"branch": "main", "commit_message": "\\ud800", "actions": []}'
+    headers = {"Content-Type": "application/json"}
+    assert repo("POST", "/repository/commits", data=body, headers=headers).status_code == 400
