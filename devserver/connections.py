@@ -36,12 +36,9 @@ class Connections:
         return TrackedProtocol
 
     def hang_up(self, client: Address) -> None:
-        """Close a connection; what was written to it before still arrives.
-
-        Raises:
-            LookupError: The server does not register its connections here.
-        """
-        self._transports[client].close()
+        """Close a connection, if the client has not; what was written to it before still arrives."""
+        if (transport := self._transports.get(client)) is not None:
+            transport.close()
 
 
 def _address(transport: asyncio.BaseTransport) -> Address:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser
@@ -51,6 +52,11 @@ class CellView:
         return self.kind == "text" and bool(self.reference) and not set(self.states) & set(_FLAGS)
 
     @property
+    def is_audible(self) -> bool:
+        """Whether there is a take that was not deleted."""
+        return any(take.path is not None and not take.is_deleted for take in self.takes)
+
+    @property
     def current_take(self) -> Take | None:
         """The take an editor would play."""
         return next((take for take in self.takes if take.is_selected), None)
@@ -61,7 +67,7 @@ class CellView:
         return tuple(take for take in self.takes if not take.is_selected)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NotebookView:
     """A whole notebook, or why it cannot be shown."""
 
@@ -69,19 +75,21 @@ class NotebookView:
     direction: str = "auto"
     cells: tuple[CellView, ...] = ()
     problem: str = ""
-    verses: int = field(init=False)
-    with_text: int = field(init=False)
-    with_audio: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        """Count once."""
-        verses = [cell for cell in self.cells if cell.is_verse]
-        object.__setattr__(self, "verses", len(verses))
-        object.__setattr__(self, "with_text", sum(bool(cell.text) for cell in verses))
-        audible = sum(
-            any(take.path and not take.is_deleted for take in cell.takes) for cell in verses
-        )
-        object.__setattr__(self, "with_audio", audible)
+    @cached_property
+    def verses(self) -> int:
+        """How many cells there are to translate."""
+        return sum(cell.is_verse for cell in self.cells)
+
+    @cached_property
+    def with_text(self) -> int:
+        """How many verses have text."""
+        return sum(cell.is_verse and bool(cell.text) for cell in self.cells)
+
+    @cached_property
+    def with_audio(self) -> int:
+        """How many verses have a take that can be played."""
+        return sum(cell.is_verse and cell.is_audible for cell in self.cells)
 
 
 def is_notebook(path: str) -> bool:

@@ -97,6 +97,22 @@ def test_a_moved_branch_refuses_the_second_pusher(guarded: Repo, git: Git) -> No
     git("push", cwd="two")
 
 
+def test_a_commit_through_the_api_refuses_a_push_that_did_not_see_it(
+    guarded: Repo, git: Git
+) -> None:
+    """REST and git move the same branch by the same rule, in both directions."""
+    git.clone(url(guarded, "translator"))
+    translator = guarded.as_user("translator")
+    create = {"action": "create", "file_path": "api.txt", "content": "a"}
+    assert translator.commit(create).status_code == 201
+    git.commit("work", {"git.txt": "g"})
+    assert "(fetch first)" in git("push", cwd="work", check=False).stderr
+    git("pull", "--rebase", "--quiet", cwd="work")
+    git("push", cwd="work")
+    repeated = translator.commit({**create, "file_path": "git.txt"})
+    assert repeated.json() == {"message": "A file with this name already exists"}
+
+
 def test_nobody_may_force_push_to_a_protected_branch(guarded: Repo, git: Git) -> None:
     """Not even a maintainer rewrites what others build on."""
     git.clone(url(guarded, "translator"))
