@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from gitlab_jobs.errors import ConfigError
-from gitlab_jobs.settings import load_settings
+from gitlab_jobs.settings import load_settings, shows_token
 
 PROGRAM = "worker_entry.py"
 HANDLER_LOADER = "handlers.loader:load_handler"
@@ -20,6 +20,11 @@ def main(argv: Sequence[str]) -> int:
     """Run the daemon, `--check` or `--plan`; returns the exit code."""
     try:
         settings = load_settings(argv)
+        if shows_token(argv):
+            print(
+                f"{PROGRAM}: the process list shows the token; use GITLAB_TOKEN or --token-file",
+                file=sys.stderr,
+            )
         from gitlab_jobs import daemon
 
         report = daemon.run(settings, loader=HANDLER_LOADER)

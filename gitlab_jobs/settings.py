@@ -191,7 +191,7 @@ def read_token(settings: WorkerSettings) -> str:
     if settings.token_file is not None:
         try:
             mode = settings.token_file.stat().st_mode
-            token = settings.token_file.read_text(encoding="utf-8").rstrip("\n")
+            token = settings.token_file.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 f"cannot read the token file {settings.token_file}: {error}",
@@ -203,12 +203,23 @@ def read_token(settings: WorkerSettings) -> str:
                 f"the token file {settings.token_file} is readable by others",
                 hint=f"chmod 600 {settings.token_file}",
             )
-        return token
+        return _not_empty(token, f"the token file {settings.token_file}")
     if settings.token is None:
         raise ConfigError(
             "no access token", hint="set GITLAB_TOKEN or --token-file (scope `api` is needed)"
         )
-    return settings.token.get_secret_value()
+    return _not_empty(settings.token.get_secret_value(), "the access token")
+
+
+def shows_token(argv: Sequence[str]) -> bool:
+    """Whether the token stands on the command line, where every user of the machine can read it."""
+    return any(word == "--token" or word.startswith("--token=") for word in argv)
+
+
+def _not_empty(token: str, where: str) -> str:
+    if not token.strip():
+        raise ConfigError(f"{where} is empty", hint="it holds the token and nothing else")
+    return token.strip()
 
 
 def _config_path(argv: Sequence[str]) -> Path | None:
@@ -231,7 +242,9 @@ def _read_config_file(path: Path | None) -> dict[str, Any]:
             f"cannot read {path}: {error}", hint="check --config", exit_code=EXIT_NO_INPUT
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+        raise ConfigError(
+            f"{path} is not valid TOML: {error}", hint="see --help for the names of all settings"
+        ) from error
     if "token" in values:
         raise ConfigError(
             f"{path} holds a token", hint="move it to its own file and name that with token_file"
