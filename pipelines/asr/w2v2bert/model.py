@@ -7,7 +7,6 @@ n recordings, t encoder frames, u output frames (every 40 ms), c symbols.
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,9 +154,8 @@ def _from_pretrained(
 ) -> nn.Module:
     transformers_logging.disable_progress_bar()
     # Its report of missing weights is checked here, and would only frighten in a job's log.
-    library_log = logging.getLogger("transformers.modeling_utils")
-    level = library_log.level
-    library_log.setLevel(logging.ERROR)
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
     try:
         network, report = Wav2Vec2BertForCTC.from_pretrained(
             directory,
@@ -172,7 +170,7 @@ def _from_pretrained(
             "The model's weights are missing, damaged or not in safetensors form."
         ) from error
     finally:
-        library_log.setLevel(level)
+        transformers_logging.set_verbosity(verbosity)
     allowed = tuple(new_layers)
     missing = [key for key in report["missing_keys"] if not key.startswith(allowed or "\0")]
     if missing or report["mismatched_keys"]:

@@ -1,0 +1,126 @@
+"""From clips to training examples: what is left out, and why; what is masked, and how."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from support.sound import tone
+from support.speech import spoken_clip
+
+from pipelines.asr.w2v2bert.augment import mask_features
+from pipelines.asr.w2v2bert.config import tiny
+from pipelines.asr.w2v2bert.dataset import Clip, prepare
+from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor, pad
+from pipelines.asr.w2v2bert.vocabulary import Vocabulary
+from pipelines.audio.decode import decode
+from pipelines.errors import EmptyCorpus
+from pipelines.progress import ignore_progress
+
+RATE = 16_000
+
+
+def _prepare(tmp_path, *clips, **settings):
+    vocabulary = Vocabulary.from_texts(["abcdefghijklmnopqrstuvwxyz"])
+    config = replace(tiny(), **settings)
+    return prepare(clips, vocabulary, config, tmp_path / "features", ignore_progress)
+
+
+def _recording(path, samples):
+    soundfile.write(path, samples, RATE)
+    return path
+
+
+def test_each_unusable_clip_is_left_out_with_its_reason(tmp_path):
+    """One reason each, in words for a translator."""
+    good = spoken_clip("LJ001-0002")
+    rubbish = tmp_path / "rubbish.wav"
+    rubbish.write_bytes(b"nothing")
+    clips = [
+        Clip("good", good.path, good.text),
+        Clip("rubbish", rubbish, "word"),
+        Clip("silent", _recording(tmp_path / "s.wav", np.zeros(RATE, np.float32)), "word"),
+        Clip("short", _recording(tmp_path / "k.wav", tone(0.1)), "word"),
+        Clip("long", _recording(tmp_path / "l.wav", tone(6.0)), "word"),
+        Clip("mute", good.path, "…"),
+        Clip("rushed", good.path, good.text * 5),
+    ]
+    corpus = _prepare(tmp_path, *clips, max_clip_s=5.0)
+    assert [example.id for example in corpus.examples] == ["good"]
+    reasons = {clip.id: clip.reason for clip in corpus.skipped}
+    assert "could not be read" in reasons["rubbish"]
+    assert "silent" in reasons["silent"]
+    assert "only 0.1 s" in reasons["short"]
+    assert "6 s long" in reasons["long"]
+    assert "no letters" in reasons["mute"]
+    assert "too short for its text" in reasons["rushed"]
+
+
+def test_doubled_letters_need_room(tmp_path):
+    """CTC needs a frame more for each."""
+    sound = _recording(tmp_path / "t.wav", tone(1.0))
+    fits, bursts = "ab" * 12, "aa" * 12
+    corpus = _prepare(tmp_path, Clip("fits", sound, fits), Clip("bursts", sound, bursts))
+    assert [example.id for example in corpus.examples] == ["fits"]
+
+
+def test_without_one_usable_clip_the_reasons_are_named(tmp_path):
+    """The failure is not just "empty"."""
+    silence = _recording(tmp_path / "s.wav", np.zeros(RATE, np.float32))
+    with pytest.raises(EmptyCorpus, match="silent"):
+        _prepare(tmp_path, Clip("a", silence, "word"))
+
+
+def test_features_on_disk_are_those_of_the_recording(tmp_path):
+    """Nothing is mixed up between clips."""
+    clips = [spoken_clip(name) for name in ("LJ001-0002", "LJ001-0008")]
+    corpus = _prepare(tmp_path, *(Clip(clip.path.stem, clip.path, clip.text) for clip in clips))
+    extract = FeatureExtractor()
+    for clip, example in zip(clips, corpus.examples, strict=True):
+        expected = extract(decode(clip.path).samples)
+        assert np.array_equal(corpus.features.read(example), expected)
+        assert example.frames == len(expected)
+        assert example.frames == pytest.approx(clip.seconds * 50, abs=3)
+
+
+def test_features_are_normalised_and_even():
+    """For any length, so that no batch reads beyond its clip."""
+    extract = FeatureExtractor()
+    for seconds in (0.31, 1.0, 1.03, 2.5):
+        features = extract(decode(spoken_clip("LJ001-0002").path).samples[: round(seconds * RATE)])
+        assert features.shape[1] == FEATURE_SIZE
+        assert len(features) % 2 == 0
+        assert abs(float(features.mean())) < 0.1
+
+
+def test_masks_follow_their_seed_and_stay_in_bounds():
+    """A resumed run draws the same masks; no clip is wiped out."""
+    features = torch.ones(2, 400, FEATURE_SIZE)
+
+    def masked(seed):
+        return mask_features(features, [400, 60], time_masks=2, feature_masks=1, seed=seed)
+
+    assert torch.equal(masked("a"), masked("a"))
+    assert not torch.equal(masked("a"), masked("b"))
+    assert (features == 1).all()
+    blanked = (masked("a")[1, :60] == 0).all(dim=1).float().mean()
+    assert blanked <= 0.3
+
+
+def test_no_masks_change_nothing():
+    """The tiny preset trains on what was said."""
+    features = torch.rand(1, 50, FEATURE_SIZE)
+    assert torch.equal(
+        mask_features(features, [50], time_masks=0, feature_masks=0, seed="x"), features
+    )
+
+
+def test_padding_is_marked():
+    """The mask says where sound ends."""
+    short, long = (np.ones((frames, FEATURE_SIZE), np.float32) for frames in (4, 10))
+    batch = pad([short, long])
+    assert batch.mask.sum(dim=1).tolist() == [4, 10]
+    assert float(batch.features[0, 4:].abs().sum()) == 0.0
