@@ -28,6 +28,9 @@ from tenacity.nap import sleep_using_event
 
 logger = logging.getLogger(__name__)
 
+REFILL_S = 300.0
+"""After an outage a quiet worker may retry freely again by this time."""
+
 
 @dataclass(frozen=True, slots=True)
 class RetryOptions:
@@ -44,26 +47,36 @@ class RetryOptions:
 
 
 class RetryBudget:
-    """A token bucket: every request earns a share of a retry, every retry costs one."""
+    """A token bucket: requests and time earn retries, every retry costs one."""
 
-    def __init__(self, share: float, burst: float) -> None:
+    def __init__(
+        self, share: float, burst: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._share = share
         self._burst = burst
         self._tokens = burst
+        self._clock = clock
+        self._filled_at = clock()
         self._lock = threading.Lock()
 
     def earn(self) -> None:
         """Count one request."""
         with self._lock:
-            self._tokens = min(self._burst, self._tokens + self._share)
+            self._add(self._share)
 
     def spend(self) -> bool:
         """Take one retry out; False if there is none left."""
         with self._lock:
+            now = self._clock()
+            self._add(self._burst * (now - self._filled_at) / REFILL_S)
+            self._filled_at = now
             if self._tokens < 1:
                 return False
             self._tokens -= 1
             return True
+
+    def _add(self, tokens: float) -> None:
+        self._tokens = min(self._burst, self._tokens + tokens)
 
 
 class Breaker:

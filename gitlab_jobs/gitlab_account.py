@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gitlab_jobs.errors import ConfigError, Denied, Forbidden, Missing, StoreError
-from gitlab_jobs.gitlab_errors import NotData, RequestFailed, Untrusted
+from gitlab_jobs.gitlab_errors import Astray, NotData, RequestFailed, Untrusted
 from gitlab_jobs.gitlab_session import GitLabSession
 from gitlab_jobs.store import Account
 
@@ -45,6 +45,11 @@ def _user(session: GitLabSession) -> dict[str, Any]:
             f"the server's certificate is not trusted: {error}",
             hint="set REQUESTS_CA_BUNDLE to a file with your authority's certificates",
             exit_code=EXIT_NO_PERMISSION,
+        ) from error
+    except Astray as error:
+        raise ConfigError(
+            f"{session.url} is not where GitLab is: {error}",
+            hint="use the address that a browser ends up at, with https if the server wants it",
         ) from error
     except Denied as error:
         raise ConfigError(str(error), hint=NEW_TOKEN, exit_code=EXIT_NO_PERMISSION) from error

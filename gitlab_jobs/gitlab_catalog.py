@@ -141,12 +141,15 @@ class GitLabCatalog:
 
     def _scan(self, since: datetime | None) -> Mapping[str, ProjectView | None]:
         """What was looked at, by project id; None stands for a project that takes no commits."""
-        if self._rest is None:
+        if self._rest is None or since is None:  # a full scan tries the cheap way again
             try:
-                return self._scan_pages(since)
+                seen = self._scan_pages(since)
             except GraphQLUnsupported as error:
                 logger.warning("this server's GraphQL is of no use (%s); polling with REST", error)
                 self._rest = RestPoll(self.session)
+            else:
+                self._rest = None
+                return seen
         return self._rest.scan(since, self._views)
 
     def _scan_pages(self, since: datetime | None) -> dict[str, ProjectView | None]:

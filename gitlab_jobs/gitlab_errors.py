@@ -13,7 +13,7 @@ import re
 from datetime import UTC, datetime
 
 import requests
-from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import HTTPError, NewConnectionError
 
 from gitlab_jobs.errors import (
     AlreadyExists,
@@ -79,6 +79,10 @@ class Untrusted(Unavailable):
     """The server's certificate is not signed by anybody we trust; nothing was sent to it."""
 
 
+class Astray(Forbidden):
+    """A reply leads to an address that we were not told to trust."""
+
+
 class NotAnAddress(StoreError):
     """The server's URL cannot be used at all."""
 
@@ -104,7 +108,7 @@ def refusal(response: requests.Response) -> StoreError:
     return _bad_request(text, said) if status == 400 else StoreError(said)
 
 
-def fault(error: requests.RequestException, place: str) -> StoreError:
+def fault(error: requests.RequestException | HTTPError, place: str) -> StoreError:
     """The error that a failed or broken exchange stands for."""
     said = f"{place}: {_cause(error)}"
     if isinstance(error, _NOT_A_URL):
@@ -184,7 +188,7 @@ def _place(response: requests.Response) -> str:
     return f"{response.request.method} {url}"
 
 
-def _was_never_sent(error: requests.RequestException) -> bool:
+def _was_never_sent(error: Exception) -> bool:
     if isinstance(error, requests.exceptions.ConnectTimeout | requests.exceptions.ProxyError):
         return True
     return isinstance(_reason(error), NewConnectionError)  # includes a name that has no address
@@ -196,7 +200,7 @@ def _reason(error: BaseException) -> BaseException:
     return _reason(inner) if isinstance(inner, BaseException) else error
 
 
-def _cause(error: requests.RequestException) -> str:
+def _cause(error: Exception) -> str:
     reason = _reason(error)
     text = str(reason).rsplit(">: ", 1)[-1]
     return f"{type(reason).__name__}: {text}"[:MAX_TEXT_CHARS]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from gitlab_jobs.backoff import retrying
 from gitlab_jobs.errors import Denied, Forbidden, Missing, StoreError
 from gitlab_jobs.gitlab_errors import RequestFailed
-from gitlab_jobs.gitlab_transport import ServerClock, Transport, TransportOptions
+from gitlab_jobs.gitlab_transport import ServerClock, Transport, TransportOptions, blocks
 
 if TYPE_CHECKING:
     from gitlab import Gitlab
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 GRAPHQL_PATH = "/api/graphql"
-BLOCK_BYTES = 256 << 10
 NO_GRAPHQL_CODES = frozenset({"undefinedField", "argumentNotAccepted", "undefinedType"})
 LESS_AT_ONCE = ("Timeout on", "complexity", "timed out")
 
@@ -122,7 +121,7 @@ class GitLabSession:
         def receive() -> bytes:
             content = b""
             with self.transport.open_stream("GET", url) as reply:
-                for block in reply.iter_content(BLOCK_BYTES):
+                for block in blocks(reply, self.options.total_s):
                     content += block
                     if len(content) >= max_bytes:
                         break

@@ -26,6 +26,7 @@ from gitlab_jobs.gitlab_archive import (
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_queries import MAX_PATHS_AT_ONCE, PROJECT_GID, READ, Blob, blobs_of
 from gitlab_jobs.gitlab_session import GitLabSession, GraphQLUnsupported
+from gitlab_jobs.gitlab_transport import blocks
 from gitlab_jobs.lfs import Pointer
 from gitlab_jobs.lfs_transfer import LfsTransfer
 from gitlab_jobs.paths import ATTACHMENTS, NOTEBOOK_FOLDER
@@ -50,7 +51,7 @@ DEVELOPER = 30
 WHOLE_ARCHIVE_BYTES = 256 << 20
 ARCHIVE_WINDOW_S = 60.0
 """GitLab allows five archives a minute; before 18.5 its refusal does not say so."""
-BLOCK_BYTES = 256 << 10
+ARCHIVE_TOTAL_S = 1800.0
 
 
 class GitLabStore:
@@ -82,12 +83,12 @@ class GitLabStore:
         """The project as the catalogue named it."""
         return self._project
 
-    def read(self, paths: Collection[str]) -> dict[str, FileVersion]:
-        """Read files at the branch head; absent ones are left out."""
+    def read(self, paths: Collection[str], revision: str | None = None) -> dict[str, FileVersion]:
+        """Read files at the branch head or an earlier commit; absent ones are left out."""
         wanted = list(dict.fromkeys(paths))
         if len(wanted) <= 1:
-            return self._read_each(wanted, self._project.default_branch)
-        head = self._head()
+            return self._read_each(wanted, revision or self._project.default_branch)
+        head = revision or self._head()
         if head is None:
             return {}
         found: dict[str, FileVersion] = {}
@@ -129,8 +130,7 @@ class GitLabStore:
             raise
         except Forbidden as error:
             raise Forbidden(f"branch {branch} of {self._project.path}: {error}") from error
-        parents = commit.attributes.get("parent_ids") or [""]
-        return Committed(str(commit.id), str(parents[0]))
+        return Committed(str(commit.id), _first_parent(commit.attributes))
 
     def fetch_objects(
         self, pointers: Collection[Pointer], progress: TransferProgress
@@ -166,22 +166,31 @@ class GitLabStore:
             return _access_level(project.attributes) >= DEVELOPER
         return bool(branch["can_push"])
 
+    def last_commit(self, path: str) -> Committed | None:
+        """The newest commit on the branch that touched a path; None if there is none."""
+        said = self._last_touch(path)
+        return None if said is None else Committed(str(said["id"]), _first_parent(said))
+
     def age_s(self, path: str) -> float | None:
         """Seconds since the last commit that touched the path, by the server's clocks only."""
-        # As one mapping: `path` as an argument of its own would become the request's path.
-        query = {"ref_name": self._project.default_branch, "path": path, "per_page": 1}
-        commits = self._session.call(
-            lambda: self._remote.commits.list(query_parameters=query, get_all=False)
-        )
-        for commit in commits:
-            written = datetime.fromisoformat(commit.attributes["committed_date"])
-            return max(0.0, (self._session.clock.now() - written).total_seconds())
-        return None
+        said = self._last_touch(path)
+        if said is None:
+            return None
+        written = datetime.fromisoformat(said["committed_date"])
+        return max(0.0, (self._session.clock.now() - written).total_seconds())
 
     @property
     def _remote(self) -> Project:
         """python-gitlab's handle on the project; making it asks nothing."""
         return self._session.client.projects.get(self._project.id, lazy=True)
+
+    def _last_touch(self, path: str) -> Mapping[str, Any] | None:
+        # As one mapping: `path` as an argument of its own would become the request's path.
+        query = {"ref_name": self._project.default_branch, "path": path, "per_page": 1}
+        commits = self._session.call(
+            lambda: self._remote.commits.list(query_parameters=query, get_all=False)
+        )
+        return next((commit.attributes for commit in commits), None)
 
     def _branch(self) -> Mapping[str, Any]:
         name = self._project.default_branch
@@ -257,7 +266,7 @@ class GitLabStore:
         query = {"sha": head, "include_lfs_blobs": "false", **({"path": folder} if folder else {})}
         try:
             with self._session.transport.open_stream("GET", url, params=query) as reply:
-                chunks = reply.iter_content(BLOCK_BYTES)
+                chunks = blocks(reply, ARCHIVE_TOTAL_S)
                 return read_archive(chunks, self._transfer.cache.add, max_bytes)
         except RequestFailed as error:
             if error.status == 429 and error.retry_after_s is None:
@@ -269,6 +278,10 @@ def _raise_if_project_is_gone(error: Missing) -> None:
     """A missing file is an answer; a missing (or no longer shared) project is an error."""
     if "Project" in str(error):
         raise error
+
+
+def _first_parent(commit: Mapping[str, Any]) -> str:
+    return str((commit.get("parent_ids") or [""])[0])
 
 
 def _access_level(project: Mapping[str, Any]) -> int:

@@ -9,11 +9,12 @@ not try again; `gitlab_session` does.
 from __future__ import annotations
 
 import base64
+import io
 import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.cookiejar import DefaultCookiePolicy
@@ -23,10 +24,11 @@ from urllib.parse import urlsplit
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
 
 from gitlab_jobs.backoff import Breaker, RetryBudget, RetryOptions
-from gitlab_jobs.errors import Denied, Forbidden
-from gitlab_jobs.gitlab_errors import NotData, RequestFailed, fault, http_date, refusal
+from gitlab_jobs.errors import Denied
+from gitlab_jobs.gitlab_errors import Astray, NotData, RequestFailed, fault, http_date, refusal
 
 logger = logging.getLogger(__name__)
 
@@ -37,15 +39,20 @@ SCARCE_SHARE = 0.1
 DENIED_PAUSE_S = 300.0
 """After a 401 the token is tried again at most this often: servers ban addresses that go on."""
 GIT_USER = "oauth2"
+BLOCK_BYTES = 64 << 10
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
 class TransportOptions:
-    """Limits of every exchange; `storage_hosts` are hosts besides GitLab that may serve LFS objects."""
+    """Limits of every exchange: seconds to connect, between bytes, and for a whole API reply.
+
+    `storage_hosts` are hosts (or "host:port") besides GitLab that may serve LFS objects.
+    """
 
     connect_s: float = 10.0
     read_s: float = 30.0
+    total_s: float = 120.0
     transfer_read_s: float = 60.0
     connections: int = 8
     storage_hosts: frozenset[str] = frozenset()
@@ -120,7 +127,7 @@ class Transport(requests.Session):
         self.mount("http://", adapter)
         self._home = origin(url)
         self._stop = stop
-        self._breaker = Breaker(limits.retry)
+        self._breakers: dict[Origin, Breaker] = {}
         self._pace = _Pace(self.clock)
         self.use_token(token)
 
@@ -133,12 +140,12 @@ class Transport(requests.Session):
         self._denied_until = 0.0
 
     def check_allowed(self, url: str) -> None:
-        """Raise `Forbidden` for an address that is neither our origin nor a named storage host."""
+        """Raise `Astray` for an address that is neither our origin nor a named storage host."""
         there = origin(url)
         hosts = self.limits.storage_hosts
         named = there.host in hosts or f"{there.host}:{there.port}" in hosts
         if there != self._home and not (named and there.scheme in {"https", self._home.scheme}):
-            raise Forbidden(
+            raise Astray(
                 f"the server sent us to {there.scheme}://{there.host}:{there.port}, which is neither "
                 "GitLab itself nor one of the allowed storage hosts"
             )
@@ -154,13 +161,17 @@ class Transport(requests.Session):
         """Send one request; a reply of status 400 or more becomes an exception."""
         place = f"{request.method} {str(request.url).split('?', 1)[0]}"
         kwargs["timeout"] = kwargs.get("timeout") or self.limits.timeout
-        self._before(place)
+        at_once = not kwargs.get("stream")
+        breaker = self._breakers.setdefault(origin(str(request.url)), Breaker(self.limits.retry))
+        self._before(place, breaker)
         try:
-            response = super().send(request, **kwargs)
-        except requests.RequestException as error:
-            self._breaker.failed()
+            response = super().send(request, **{**kwargs, "stream": True})
+            if at_once:
+                _read_whole(response, self.limits.total_s)
+        except (requests.RequestException, HTTPError) as error:
+            breaker.failed()
             raise fault(error, place) from error
-        self._after(response)
+        self._after(response, breaker)
         if response.status_code >= 400:
             with response:
                 self._refuse(response)
@@ -178,7 +189,7 @@ class Transport(requests.Session):
         with response:
             try:
                 yield response
-            except requests.RequestException as error:
+            except (requests.RequestException, HTTPError) as error:
                 raise fault(error, f"{method} {url.split('?', 1)[0]}") from error
 
     def rebuild_auth(
@@ -190,10 +201,10 @@ class Transport(requests.Session):
         if origin(target) != origin(str(response.request.url)):
             prepared_request.headers.pop("Authorization", None)
 
-    def _before(self, place: str) -> None:
+    def _before(self, place: str, breaker: Breaker) -> None:
         if time.monotonic() < self._denied_until:
             raise Denied("GitLab refused the access token; not asking again so soon")
-        if wait_s := self._breaker.wait_s():
+        if wait_s := breaker.wait_s():
             raise RequestFailed(
                 f"{place}: not sent, the server has been failing", sent=False, retry_after_s=wait_s
             )
@@ -203,11 +214,11 @@ class Transport(requests.Session):
         self.budget.earn()
         self.requests_sent += 1
 
-    def _after(self, response: requests.Response) -> None:
+    def _after(self, response: requests.Response, breaker: Breaker) -> None:
         if response.status_code >= 500:
-            self._breaker.failed()
+            breaker.failed()
         else:
-            self._breaker.succeeded()
+            breaker.succeeded()
         if origin(response.url) == self._home:
             self.clock.set_from(response.headers)
             self._pace.note(response.headers)
@@ -219,6 +230,19 @@ class Transport(requests.Session):
         if isinstance(error, Denied) and ours:
             self._denied_until = time.monotonic() + DENIED_PAUSE_S
         raise error
+
+
+def blocks(response: requests.Response, total_s: float) -> Iterator[bytes]:
+    """A reply's body as it arrives; a server that only trickles is given up after `total_s`.
+
+    Unlike `iter_content` it hands on what there is instead of waiting for a full block: no byte is
+    lost when the connection breaks, and the clock is looked at whenever something arrives.
+    """
+    deadline = time.monotonic() + total_s
+    while block := response.raw.read1(BLOCK_BYTES, decode_content=True):
+        if time.monotonic() > deadline:
+            raise RequestFailed(f"{response.url}: not received within {total_s:.0f} s", sent=True)
+        yield block
 
 
 def is_html(headers: Mapping[str, str]) -> bool:
@@ -248,6 +272,15 @@ class ServerClock:
     def skew_s(self) -> float:
         """How far this machine's clock is ahead of the server's."""
         return (datetime.now(UTC) - self.now()).total_seconds()
+
+
+def _read_whole(response: requests.Response, total_s: float) -> None:
+    """Read the body as `response.content` would, but within a time for all of it."""
+    if response.is_redirect:
+        return
+    with closing(response.raw):  # a connection that was read to its end is in the pool by then
+        body = b"".join(blocks(response, total_s))
+    response.raw = io.BytesIO(body)
 
 
 class _Pace:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gitlab_jobs.errors import StoreError
+from gitlab_jobs.errors import Missing, StoreError
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_session import GitLabSession
 from gitlab_jobs.lfs import Pointer
@@ -90,6 +90,8 @@ def _post(
         auth=session.transport.basic_auth,
         allow_redirects=False,
     )
+    if reply.is_redirect:
+        raise Missing(f"project {project.path} has moved")
     try:
         entries = reply.json()["objects"]
     except (ValueError, KeyError, TypeError) as error:

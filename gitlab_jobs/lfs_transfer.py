@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import random
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ import requests
 from gitlab_jobs.errors import Denied, Forbidden, Missing, StoreError
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_session import GitLabSession
-from gitlab_jobs.gitlab_transport import NoAuth
+from gitlab_jobs.gitlab_transport import NoAuth, blocks
 from gitlab_jobs.lfs import MAX_POINTER_BYTES, Pointer, parse_pointer
 from gitlab_jobs.lfs_batch import Action, Operation, portions, request_batch
 from gitlab_jobs.object_cache import BLOCK_BYTES, ObjectCache, PartialObject, WrongBytes, hash_file
@@ -41,8 +40,6 @@ MISSING_PAUSE_S = 0.5
 """A replicated server may not know yet what it was sent a moment ago."""
 SLOWEST_DOWNLOAD_BYTES_S = 256 << 10
 DOWNLOAD_EXTRA_S = 120.0
-RECEIVE_BYTES = 64 << 10
-"""Small, because what was read of a block is lost when the connection breaks within it."""
 FINALISE_BYTES_S = 20 << 20
 """How fast a server is thought to store what it has received, at least, before it answers."""
 NOT_TAKEN_OVER = frozenset({"transfer-encoding", "content-length", "content-type", "host"})
@@ -189,12 +186,9 @@ class LfsTransfer:
         abandoned: threading.Event,
     ) -> None:
         allowed_s = pointer.size / SLOWEST_DOWNLOAD_BYTES_S + DOWNLOAD_EXTRA_S
-        deadline = time.monotonic() + allowed_s
-        for block in reply.iter_content(RECEIVE_BYTES):
+        for block in blocks(reply, allowed_s):
             if abandoned.is_set():
                 raise StoreError("the download was stopped")
-            if time.monotonic() > deadline:
-                raise RequestFailed(f"object {pointer.oid}: over {allowed_s:.0f} s", sent=True)
             unfinished.write(block)
             with self._lock:
                 self.counts.downloaded_bytes += len(block)
@@ -223,7 +217,7 @@ class LfsTransfer:
         limits = self._session.options
         with file.open("rb") as source:
             body = _Body(source, pointer.size, abandoned)
-            self._session.transport.put(
+            reply = self._session.transport.put(
                 link.href,
                 data=body if pointer.size else b"",
                 headers=headers,
@@ -234,6 +228,8 @@ class LfsTransfer:
                     limits.transfer_read_s + pointer.size / FINALISE_BYTES_S,
                 ),
             )
+        if reply.is_redirect:
+            raise StoreError(f"object {pointer.oid} was not taken in, but sent elsewhere")
         with self._lock:
             self.counts.uploaded_bytes += pointer.size
 

@@ -43,12 +43,15 @@ def test_a_breaker_opens_after_failures_in_a_row_and_lets_one_probe_through() ->
 
 
 def test_a_budget_ends_a_storm_of_retries() -> None:
-    """Ten ordinary requests earn one retry."""
-    budget = RetryBudget(share=0.1, burst=2)
+    """Ten ordinary requests earn one retry, and time makes good for the rest."""
+    clock = Clock()
+    budget = RetryBudget(share=0.1, burst=2, clock=clock)
     assert [budget.spend() for _ in range(3)] == [True, True, False]
     for _ in range(11):
         budget.earn()
     assert [budget.spend() for _ in range(2)] == [True, False]
+    clock.now += 3600
+    assert [budget.spend() for _ in range(3)] == [True, True, False]
 
 
 def test_attempts_end_with_the_last_error_when_the_budget_is_empty() -> None:

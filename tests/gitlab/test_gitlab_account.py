@@ -121,6 +121,15 @@ def test_a_text_that_is_no_url_is_a_mistake_in_the_settings(url: str) -> None:
     assert refused(url, "some-token").exit_code == 78
 
 
+def test_a_server_that_sends_everybody_elsewhere_is_a_mistake_in_the_settings() -> None:
+    """Typically http where the server insists on https."""
+    elsewhere = {"Location": "https://gitlab.example.org/api/v4/user"}
+    with HttpStub(lambda _request: Reply(301, headers=elsewhere)) as stub:
+        error = refused(stub.url, "some-token")
+    assert "https://gitlab.example.org" in str(error)
+    assert error.exit_code == 78
+
+
 def test_a_certificate_that_nobody_vouches_for_is_not_accepted(tmp_path: Path) -> None:
     """Code 77, and nothing is sent to a server that may be anybody."""
     certificate = tmp_path / "both.pem"

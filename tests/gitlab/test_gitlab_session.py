@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from gitlab_jobs.backoff import RetryOptions
 from gitlab_jobs.errors import Denied, Forbidden, Missing, StoreError, Unavailable
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_session import GitLabSession, GraphQLUnsupported
+from gitlab_jobs.gitlab_transport import TransportOptions
 
 JSON = {"Content-Type": "application/json"}
 
@@ -181,6 +184,29 @@ def test_the_token_is_in_no_log_and_no_error(
         username(session)
     assert caplog.text
     assert server.token("worker") not in caplog.text + str(caught.value) + repr(caught.value)
+
+
+def test_a_reply_that_only_trickles_is_given_up() -> None:
+    """Each byte comes in time, but the whole never would."""
+    stop = threading.Event()
+
+    def trickle(connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+            while not stop.wait(0.02):
+                connection.sendall(b"x")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        options = TransportOptions(total_s=0.1, retry=RetryOptions(attempts=1))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        session = GitLabSession(url, "token", options=options)
+        serving = threading.Thread(target=lambda: trickle(listener.accept()[0]))
+        serving.start()
+        with pytest.raises(RequestFailed, match="not received within"):
+            username(session)
+        stop.set()
+        serving.join()
 
 
 def test_requests_slow_down_before_the_limit_is_used_up() -> None:
