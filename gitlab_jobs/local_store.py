@@ -51,6 +51,7 @@ EXIT_NO_INPUT = 66
 EXIT_NO_PERMISSION = 77
 ROOT_FILES = (".gitattributes", "metadata.json")
 REMEMBERED_REVISIONS = 1000
+REMEMBERED_BYTES = 16 << 20
 
 
 class LocalCatalog:
@@ -125,16 +126,23 @@ class LocalStore:
             self._project, manifest, None if manifest is None else blob_id(manifest), revision
         )
 
-    def read(self, paths: Collection[str]) -> dict[str, FileVersion]:
-        """Read files as they are now; absent ones are left out."""
-        with self._tree.locked():
-            found = {path: self._tree.read(path) for path in paths}
-        revision = self._revisions.note({path: _blob(content) for path, content in found.items()})
+    def read(self, paths: Collection[str], revision: str | None = None) -> dict[str, FileVersion]:
+        """Read files as they are now, or as this process saw them at a revision it named."""
+        if revision is None:
+            with self._tree.locked():
+                found = {path: self._tree.read(path) for path in paths}
+            revision = self._revisions.note(found)
+        else:
+            found = {path: self._revisions.recall(revision, path) for path in paths}
         return {
             path: FileVersion(path, content, blob_id(content), revision)
             for path, content in found.items()
             if content is not None
         }
+
+    def last_commit(self, path: str) -> Committed | None:  # noqa: ARG002
+        """Nothing: a folder has no history, and its commits are told apart by their revisions."""
+        return None
 
     def snapshot(self) -> Snapshot:
         """Notebooks, pointers and the root files that say how to read them."""
@@ -148,7 +156,7 @@ class LocalStore:
             found = {name: self._tree.read(name) for name in (*ROOT_FILES, *notebooks)}
             files = {name: content for name, content in found.items() if content is not None}
             files.update((path, pointer.text()) for path, pointer in self._objects.pointers())
-        revision = self._revisions.note({path: blob_id(text) for path, text in files.items()})
+        revision = self._revisions.note(files)
         return Snapshot(revision, files)
 
     def commit(self, changes: Sequence[Change], message: str) -> Committed:  # noqa: ARG002
@@ -163,8 +171,8 @@ class LocalStore:
                 self._objects.make_playable(change.path, change.pointer)
             effects = plan.effects()
             self._tree.apply(effects)
-        parent = self._revisions.note({effect.path: effect.before for effect in effects})
-        after = {effect.path: _blob(effect.content) for effect in effects}
+        parent = self._revisions.note(plan.before)
+        after = {effect.path: effect.content for effect in effects}
         return Committed(self._revisions.note(after, parent), parent)
 
     def fetch_objects(
@@ -226,7 +234,7 @@ class _Plan:
     def __init__(self, tree: LocalTree, revisions: _Revisions) -> None:
         self._tree = tree
         self._revisions = revisions
-        self._before: dict[str, bytes | None] = {}
+        self.before: dict[str, bytes | None] = {}
         self._after: dict[str, bytes | None] = {}
 
     def add(self, change: Change) -> None:
@@ -237,7 +245,7 @@ class _Plan:
                 self._create(path, pointer.text())
             case Update(path, content, base):
                 self._require(path)
-                if base and not self._revisions.allows(base, path, _blob(self._before[path])):
+                if base and not self._revisions.allows(base, path, _blob(self.before[path])):
                     raise Conflict(f"{path} has changed since it was read")
                 self._after[path] = content
             case Move(previous_path, path, content):
@@ -252,9 +260,9 @@ class _Plan:
 
     def effects(self) -> list[Effect]:
         return [
-            Effect(path, _blob(self._before[path]), content)
+            Effect(path, _blob(self.before[path]), content)
             for path, content in self._after.items()
-            if content != self._before[path]
+            if content != self.before[path]
         ]
 
     def _create(self, path: str, content: bytes) -> None:
@@ -269,19 +277,22 @@ class _Plan:
         return content
 
     def _current(self, path: str) -> bytes | None:
-        if path not in self._before:
-            self._before[path] = self._after[path] = self._tree.read(path)
+        if path not in self.before:
+            self.before[path] = self._after[path] = self._tree.read(path)
         return self._after[path]
 
 
 class _Revisions:
-    """What this process saw, by revision: enough to notice a stale `base`, no history."""
+    """What this process saw, by revision: enough to notice a stale `base`, and a little history."""
 
     def __init__(self) -> None:
         self._seen: OrderedDict[str, Mapping[str, str | None]] = OrderedDict()
+        self._contents: OrderedDict[str, bytes] = OrderedDict()
+        self._kept_bytes = 0
         self._lock = threading.Lock()
 
-    def note(self, blobs: Mapping[str, str | None], parent: str = "") -> str:
+    def note(self, files: Mapping[str, bytes | None], parent: str = "") -> str:
+        blobs = {path: _blob(content) for path, content in files.items()}
         text = "\n".join(f"{path}\0{blob}" for path, blob in sorted(blobs.items()))
         revision = hashlib.sha1(f"{parent}\n{text}".encode(), usedforsecurity=False).hexdigest()
         with self._lock:
@@ -289,6 +300,8 @@ class _Revisions:
             self._seen.move_to_end(revision)
             if len(self._seen) > REMEMBERED_REVISIONS:
                 self._seen.popitem(last=False)
+            for content in files.values():
+                self._keep(content)
         return revision
 
     def allows(self, base: str, path: str, blob: str | None) -> bool:
@@ -296,6 +309,30 @@ class _Revisions:
         with self._lock:
             blobs = self._seen.get(base, {})
         return path not in blobs or blobs[path] == blob
+
+    def recall(self, revision: str, path: str) -> bytes | None:
+        """A file as of a revision.
+
+        Raises:
+            Missing: it was not seen then, or so much was seen since that it has been forgotten.
+        """
+        with self._lock:
+            blob = self._seen.get(revision, {}).get(path, "")
+            content = None if blob is None else self._contents.get(blob)
+        if blob is not None and content is None:
+            raise Missing(f"{path} as of {revision} is not kept: a folder has no history")
+        return content
+
+    def _keep(self, content: bytes | None) -> None:
+        if content is None:
+            return
+        blob = blob_id(content)
+        if blob not in self._contents:
+            self._kept_bytes += len(content)
+        self._contents[blob] = content
+        self._contents.move_to_end(blob)
+        while self._kept_bytes > REMEMBERED_BYTES:
+            self._kept_bytes -= len(self._contents.popitem(last=False)[1])
 
 
 def _blob(content: bytes | None) -> str | None:

@@ -142,8 +142,19 @@ class ProjectStore(Protocol):
     def project(self) -> ProjectRef:
         """The project this store reads and writes."""
 
-    def read(self, paths: Collection[str]) -> dict[str, FileVersion]:
-        """Read files at the branch head in as few requests as possible; absent ones are left out."""
+    def read(self, paths: Collection[str], revision: str | None = None) -> dict[str, FileVersion]:
+        """Read files in as few requests as possible; absent ones are left out.
+
+        Args:
+            paths: which files.
+            revision: a commit id that this store named; None means the branch head.
+
+        Raises:
+            Missing: the revision is not (or no longer) known.
+        """
+
+    def last_commit(self, path: str) -> Committed | None:
+        """The newest commit that touched a path; None if there is none, or no history is kept."""
 
     def list_folder(self, path: str) -> tuple[str, ...]:
         """Paths of the files directly in a folder at the branch head; none if there is no folder."""

@@ -78,6 +78,39 @@ def test_one_file_and_no_file_are_read_too(world: StoreWorld) -> None:
     assert found[NOTEBOOK].content == BASE_FILES[NOTEBOOK]
 
 
+def test_files_are_read_as_they_were_around_a_commit(world: StoreWorld) -> None:
+    """How a publisher finds out afterwards whether it has overwritten somebody."""
+    path = "gpu_jobs/job_a/notes.txt"
+    base = world.store.read([NOTEBOOK, path])[NOTEBOOK].commit_id
+    committed = world.store.commit([Create(path, b"one\n"), Update(NOTEBOOK, b"{}", base)], "both")
+    world.store.commit([Update(path, b"two\n"), Update(NOTEBOOK, b"[]")], "again")
+    for names in ([NOTEBOOK], [NOTEBOOK, path]):
+        before = world.store.read(names, committed.parent_id)
+        assert {p: found.content for p, found in before.items()} == {NOTEBOOK: BASE_FILES[NOTEBOOK]}
+        after = world.store.read(names, committed.id)
+        assert after[NOTEBOOK].content == b"{}"
+        assert after[NOTEBOOK].blob_id == blob_id(b"{}")
+    assert world.store.read([NOTEBOOK], base)[NOTEBOOK].content == BASE_FILES[NOTEBOOK]
+
+
+def test_a_revision_that_nobody_knows_has_no_files(world: StoreWorld) -> None:
+    """Whoever asks for one learns nothing wrong."""
+    try:
+        found = world.store.read([NOTEBOOK], "ab" * 20)
+    except Missing:
+        found = {}
+    assert found == {}
+
+
+def test_the_last_commit_of_a_path_is_named_where_there_is_a_history(world: StoreWorld) -> None:
+    """The way back to a commit whose reply was lost."""
+    committed = world.store.commit([Create("gpu_jobs/a.yaml", b"1")], "create")
+    world.store.commit([Create("gpu_jobs/b.yaml", b"1")], "another")
+    found = world.store.last_commit("gpu_jobs/a.yaml")
+    assert found == (committed if isinstance(world, GitLabWorld) else None)
+    assert world.store.last_commit("gpu_jobs/absent.yaml") is None
+
+
 def test_a_commit_applies_all_its_changes_in_order(world: StoreWorld) -> None:
     """A file may be created and deleted within one commit."""
     world.person_writes("gpu_jobs/job_a/lease/1-aa.yaml", b"n: 1\n")
