@@ -157,7 +157,7 @@ class Attempt:
             log_path=self._workspace.log_path,
             device=self._bench.device,
             environment=self._bench.child_environment,
-            limits=_limits(self._bench.settings.grace_s),
+            limits=Limits(grace_s=self._bench.settings.grace_s),
         )
 
     def _await_child(self, tick: Callable[[], CancelReason | None]) -> ChildExit:
@@ -270,3 +270,9 @@ def _tell_the_story(job: Job, outcome: Outcome) -> None:
     detail = outcome.error_message or (outcome.result.summary if outcome.result else None)
     ended = outcome.state.value if outcome.state else str(outcome.reason)
     logger.info("job %s ended: %s%s", job.job_id, ended, f" ({detail})" if detail else "")
+
+
+def _limits(grace_s: float) -> Limits:
+    """Standard limits, but an operator in a hurry is not kept waiting after the time of grace."""
+    standard = Limits()
+    return replace(standard, grace_s=grace_s, term_grace_s=min(standard.term_grace_s, grace_s))

@@ -9,19 +9,25 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from gitlab_jobs import paths
+from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import AlreadyExists, OutcomeUnknown
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience, token_content
 from gitlab_jobs.response import Response, dump_response
-from gitlab_jobs.store import Change, Create, Delete, ProjectStore
+from gitlab_jobs.store import Change, Create, Delete, ProjectRef, ProjectStore
 
 logger = logging.getLogger(__name__)
 
 NONCE_BYTES = 16
+
+
+Announce = Callable[[ProjectRef, Job, str, Response], None]
+"""Told the lease path and the response before a claim is tried (`Ledger.claiming`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,7 @@ class Claimant:
     worker_id: str
     boot_id: str
     lease_s: int
+    announce: Announce
 
 
 def claim(
@@ -65,12 +72,15 @@ def claim(
         Create(lease_path, token_content(response)),
         *(Delete(path) for path in leftovers),
     ]
+    claimant.announce(store.project, job, lease_path, response)
+    reach("claim.intended")
     for trial in patience.attempts():
         with trial:
             try:
                 store.commit(changes, f"scriptorium: claim job {job.job_id}")
             except (AlreadyExists, OutcomeUnknown) as error:
                 _settle_claim(store, job, lease_path, error)
+    reach("claim.acted")
     logger.info("claimed job %s in %s, attempt %d", job.job_id, store.project.path, attempt)
     return Lease(store, job, lease_path=lease_path, response=response)
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from contextlib import closing
 from dataclasses import dataclass
 from threading import Event
 
@@ -20,14 +21,17 @@ from gitlab_jobs.doctor import examine
 from gitlab_jobs.errors import ConfigError, Denied, StoreError
 from gitlab_jobs.gitlab_catalog import GitLabCatalog
 from gitlab_jobs.instance import only_instance
+from gitlab_jobs.ledger import FILE_NAME, Ledger
 from gitlab_jobs.local_store import LocalCatalog
 from gitlab_jobs.logs import set_up_logging
 from gitlab_jobs.readiness import SystemdReadiness
+from gitlab_jobs.recovery import Recovery
 from gitlab_jobs.scanner import JobScanner
 from gitlab_jobs.settings import WorkerSettings, read_token
 from gitlab_jobs.store import ProjectCatalog
 from gitlab_jobs.worker import Worker, WorkerParts
 from runner.gpu import inventory
+from runner.marker import kill_marked
 from runner.masking import Masker
 from runner.signals import Signals
 
@@ -70,8 +74,12 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
         if settings.plan:
             return _report_plan(JobScanner(catalog))
         with only_instance(settings.work_dir):
-            bench = Bench(settings, account.username, loader, _device(), masker.mask, enough)
-            return _serve(settings, catalog, bench)
+            kill_marked()
+            with closing(Ledger(settings.work_dir / FILE_NAME)) as ledger:
+                bench = Bench(
+                    settings, account.username, loader, _device(), masker.mask, enough, ledger
+                )
+                return _serve(settings, catalog, bench)
     except Denied as error:
         raise ConfigError(str(error), exit_code=EXIT_NO_PERMISSION) from error
     except StoreError as error:
@@ -112,9 +120,18 @@ def _device() -> str:
 
 def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench) -> Report:
     signals = Signals()
-    claimant = Claimant(settings.worker_id, secrets.token_hex(8), settings.lease_s)
-    readiness = SystemdReadiness()
-    parts = WorkerParts(catalog, JobScanner(catalog), bench, claimant, signals, readiness)
+    boot_id = secrets.token_hex(8)
+    ledger = bench.ledger
+    claimant = Claimant(settings.worker_id, boot_id, settings.lease_s, ledger.claiming)
+    parts = WorkerParts(
+        catalog,
+        JobScanner(catalog, finished_here=ledger.ended),
+        bench,
+        claimant,
+        signals,
+        SystemdReadiness(),
+        Recovery(ledger, catalog, boot_id),
+    )
     try:
         with signals.installed():
             logger.info("worker %s is ready as %s", settings.worker_id, bench.username)

@@ -10,7 +10,7 @@ catalogue port: knows no server and claims nothing. Used by one thread.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -20,11 +20,10 @@ from gitlab_jobs.manifest import Manifest, ManifestProblem, order_key, parse_man
 from gitlab_jobs.paths import response_path
 from gitlab_jobs.response import Response, parse_response
 from gitlab_jobs.store import FileVersion, ProjectCatalog, ProjectRef, ProjectView
+from gitlab_jobs.takeover import may_be_stale
 
 logger = logging.getLogger(__name__)
 
-OLDER_WORKERS_LEASE_S = 24 * 3600
-"""Workers that name no lease time follow the convention of a day."""
 PRIORITY_STEP_S = 3600.0
 """A point of priority is worth an hour of waiting, so that nothing waits for ever."""
 
@@ -54,12 +53,14 @@ class Offers:
     `candidates` are pending, the first should run first. `canceled` were given up before anybody took
     them. `unreadable` have no response yet. `stale` are running by their response, but it has not been
     refreshed for longer than its lease: the branch must be asked again before one is taken over.
+    `running` are all that somebody holds, by their response.
     """
 
     candidates: tuple[Candidate, ...]
     canceled: tuple[Candidate, ...]
     unreadable: tuple[UnreadableJob, ...]
     stale: tuple[Candidate, ...]
+    running: tuple[Candidate, ...]
 
 
 @dataclass(slots=True)
@@ -83,8 +84,11 @@ class JobScanner:
         self,
         catalog: ProjectCatalog,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        finished_here: Callable[[ProjectRef], Collection[str]] = lambda _: (),
     ) -> None:
+        """`finished_here` names jobs whose ends a sync may roll back: they are read again."""
         self._catalog = catalog
+        self._finished_here = finished_here
         self._now = now
         self._projects: dict[str, _Known] = {}
 
@@ -99,7 +103,7 @@ class JobScanner:
         wanted = {
             known.project: unknown
             for known in self._projects.values()
-            if not known.is_current and (unknown := _unknown_ids(known))
+            if not known.is_current and (unknown := self._ids_to_read(known))
         }
         paths = {
             project: [response_path(job_id) for job_id in ids] for project, ids in wanted.items()
@@ -112,6 +116,10 @@ class JobScanner:
                 known.jobs_revision = views[project_id].jobs_revision
                 known.is_current = True
         return self._offers()
+
+    def _ids_to_read(self, known: _Known) -> list[str]:
+        own = {*self._finished_here(known.project)} & known.finished
+        return [*_unknown_ids(known), *sorted(own)]
 
     def _refreshed(self, view: ProjectView) -> _Known:
         known = self._projects.get(view.project.id) or _Known(view.project)
@@ -131,13 +139,15 @@ class JobScanner:
         candidates: list[Candidate] = []
         canceled: list[Candidate] = []
         stale: list[Candidate] = []
+        running: list[Candidate] = []
         unreadable: list[UnreadableJob] = []
         for known in self._projects.values():
             for job in _open_jobs(known):
                 response = known.running.get(job.job_id)
                 offer = Candidate(known.project, job, response)
                 if response is not None:
-                    if _is_stale(response, now):
+                    running.append(offer)
+                    if may_be_stale(response, now):
                         stale.append(offer)
                 elif job.canceled:
                     canceled.append(offer)
@@ -149,6 +159,7 @@ class JobScanner:
             tuple(canceled),
             tuple(unreadable),
             tuple(sorted(stale, key=_turn)),
+            tuple(running),
         )
 
 
@@ -202,6 +213,7 @@ def _unknown_ids(known: _Known) -> list[str]:
 def _learn(known: _Known, asked: Iterable[str], found: Mapping[str, FileVersion]) -> None:
     for job_id in asked:
         known.running.pop(job_id, None)
+        known.finished.discard(job_id)
         version = found.get(response_path(job_id))
         if version is None:
             continue
@@ -230,16 +242,6 @@ def _open_problems(known: _Known) -> list[UnreadableJob]:
         and problem.job_id not in known.finished
         and problem.job_id not in known.running
     ]
-
-
-def _is_stale(response: Response, now: datetime) -> bool:
-    """Whether an owner has been silent too long; without a timestamp nobody can tell."""
-    if response.timestamp is None:
-        return False
-    lease_s = response.lease_seconds
-    if lease_s is None:
-        lease_s = OLDER_WORKERS_LEASE_S
-    return (now - response.timestamp).total_seconds() > lease_s
 
 
 def _turn(candidate: Candidate) -> tuple[bool, float, str]:

@@ -14,13 +14,11 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gitlab_jobs import paths, wire
 from gitlab_jobs.callbacks import Stage
-from gitlab_jobs.codex.apply import EditContext
 from gitlab_jobs.codex.changes import AddTake
 from gitlab_jobs.errors import JobError, UnsafePath
 from gitlab_jobs.heartbeat import Status
@@ -120,17 +118,6 @@ class JobService:
             fields["epochs_completed"] = epochs
         return Status(stage.value if stage else None, fields)
 
-    def edit_context(self) -> EditContext:
-        """Who edits, when, and for which job."""
-        submitted = self._job.submitted_at
-        return EditContext(
-            bot=self._site.username,
-            job_id=self._job.job_id,
-            submitted_at_ms=_milliseconds(submitted) if submitted else None,
-            now_ms=_milliseconds(datetime.now(UTC)),
-            pointers={},
-        )
-
     def _enter_stage(self, request: wire.EnterStage) -> dict[str, Any]:
         with self._lock:
             self._stage, self._message = request.stage, None
@@ -180,7 +167,7 @@ class JobService:
             for remote, local in files.items():
                 if local.stat().st_size > MAX_TEXT_FILE_BYTES:
                     raise JobError(f"{remote} is too large for a plain file")
-                self._outbox.add_text(remote, local.read_bytes())
+                self._outbox.add_text(remote, _text(local))
             return {}
         pointers = self._store.send_objects(set(files.values()), self._transfer("Uploading"))
         for remote, local in files.items():
@@ -219,5 +206,8 @@ class JobService:
             raise StopChild(self._stop_reason.value)
 
 
-def _milliseconds(instant: datetime) -> int:
-    return int(instant.timestamp() * 1000)
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise JobError(f"{path.name} is not a text file; upload it as a large file") from error

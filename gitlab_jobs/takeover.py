@@ -93,6 +93,8 @@ def take_over(
     )
     changes = _steal(stale, following, response, gives_up=gives_up)
     verb = "give up" if gives_up else "take over"
+    if not gives_up:
+        claimant.announce(store.project, job, following, response)
     for trial in patience.attempts():
         with trial:
             try:

@@ -18,14 +18,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
-from gitlab_jobs import claims
+from gitlab_jobs import claims, takeover
 from gitlab_jobs.attempt import Attempt, Bench
+from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import AlreadyExists, Denied, Forbidden, Missing, StoreError
 from gitlab_jobs.job import CancelReason
 from gitlab_jobs.lease import Lease, Patience
+from gitlab_jobs.ledger import Standing
+from gitlab_jobs.recovery import Recovery, is_rolled_back, reassert
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
 from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
-from gitlab_jobs.workspace import prune_workspaces
+from gitlab_jobs.workspace import Workspace, prune_workspaces
 from runner.signals import Signals
 
 logger = logging.getLogger(__name__)
@@ -33,6 +36,7 @@ logger = logging.getLogger(__name__)
 CLAIM_PATIENCE_S = 60.0
 REFUSED_PROJECT_PAUSE_S = 3600.0
 JITTER = 0.1
+MAX_RESUMES = 20
 
 T = TypeVar("T")
 
@@ -60,6 +64,7 @@ class WorkerParts:
     claimant: claims.Claimant
     signals: Signals
     readiness: Readiness
+    recovery: Recovery
 
 
 class Worker:
@@ -82,6 +87,7 @@ class Worker:
         """
         one_shot = self._settings.loop_interval < 0
         while not self._takes_nothing_new:
+            self._resume()
             worked = self._turn(one_shot=one_shot)
             if worked:
                 continue
@@ -103,7 +109,21 @@ class Worker:
             return False
         self._parts.readiness.ready()
         self._answer(offers)
-        return any(self._take(candidate) for candidate in offers.candidates)
+        return any(self._take(candidate, self._claim) for candidate in offers.candidates) or any(
+            self._take(candidate, self._take_over) for candidate in offers.stale
+        )
+
+    def _resume(self) -> None:
+        """Go on with what a killed predecessor had in hand."""
+        for found in self._parts.recovery.resumable():
+            if self._takes_nothing_new:
+                return
+            if found.resumed >= MAX_RESUMES:
+                logger.error(
+                    "job %s was resumed too often; it is left to others", found.lease.job.job_id
+                )
+                continue
+            self._run_attempt(found.lease, found.store, found.workspace)
 
     def _answer(self, offers: Offers) -> None:
         """Reply to what needs no work: canceled before it started, or unreadable."""
@@ -118,38 +138,64 @@ class Worker:
                 claims.refuse, job_id=bad.job_id, message=bad.message, claimant=claimant
             )
             self._in_project(bad.project, refuse)
+        for running in offers.running:
+            row = self._parts.bench.ledger.find(running.project, running.job.job_id)
+            if row is not None and is_rolled_back(row, running.response):
+                self._in_project(running.project, partial(reassert, row=row))
 
-    def _take(self, candidate: Candidate) -> bool:
-        """Claim and run one job; False if it was not to be had."""
+    def _take(
+        self, candidate: Candidate, get: Callable[[ProjectStore, Candidate], Lease | None]
+    ) -> bool:
+        """Get hold of a job and run it; False if it was not to be had."""
         if self._takes_nothing_new:
             return False
-        lease = self._in_project(candidate.project, lambda store: self._claim(store, candidate))
+        lease = self._in_project(candidate.project, lambda store: get(store, candidate))
         if lease is None:
             return False
         self._run_attempt(lease, self._parts.catalog.open(candidate.project))
         return True
 
-    def _claim(self, store: ProjectStore, candidate: Candidate) -> Lease:
+    def _take_over(self, store: ProjectStore, candidate: Candidate) -> Lease | None:
+        stale = takeover.examine(store, candidate.job)
+        if stale is None:
+            return None
+        patience = Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
+        return takeover.take_over(
+            store, stale, self._parts.claimant, patience, self._settings.max_attempts
+        )
+
+    def _claim(self, store: ProjectStore, candidate: Candidate) -> Lease | None:
         if not store.can_write():
             raise Forbidden(
                 f"the account may not push to {candidate.project.default_branch}; a maintainer has to "
                 "allow developers to push there, or raise the account's role"
             )
+        row = self._parts.bench.ledger.find(store.project, candidate.job.job_id)
+        if row is not None and row.standing is Standing.DONE:
+            # Somebody removed the answer, not the job: it is not run a second time.
+            reassert(store, row)
+            return None
         patience = Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
         return claims.claim(store, candidate.job, self._parts.claimant, patience)
 
-    def _run_attempt(self, lease: Lease, store: ProjectStore) -> None:
-        job = lease.job
+    def _run_attempt(
+        self, lease: Lease, store: ProjectStore, workspace: Workspace | None = None
+    ) -> None:
+        job, ledger = lease.job, self._parts.bench.ledger
+        ledger.note(store.project, job.job_id, Standing.HELD)
+        reach("attempt.held")
         self._parts.readiness.tell(f"1 job: {job.job_id} ({job.job_type} {job.mode})")
         try:
-            attempt = Attempt(lease, store, self._parts.bench)
+            attempt = Attempt(lease, store, self._parts.bench, workspace)
             attempt.run(lambda: self._tick(job.job_id))
         except OSError:
             # No directory or no process: the next job would fare no better here, another box may.
             lease.release(Patience(CLAIM_PATIENCE_S, self._parts.bench.enough))
+            ledger.note(store.project, job.job_id, Standing.RELEASED)
             raise
         self._finished += 1
-        prune_workspaces(self._settings.work_dir, self._settings.keep_jobs)
+        in_use = {row.workspace for row in ledger.unsettled() if row.workspace is not None}
+        prune_workspaces(self._settings.work_dir, self._settings.keep_jobs, in_use)
 
     def _tick(self, job_id: str) -> CancelReason | None:
         signals = self._parts.signals

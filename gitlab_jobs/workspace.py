@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -43,11 +44,18 @@ def open_workspace(work_dir: Path, job_id: str) -> Workspace:
     return workspace
 
 
-def prune_workspaces(work_dir: Path, keep: int) -> None:
-    """Delete all but the `keep` newest job directories (by the time in their names); -1 keeps all."""
+def prune_workspaces(work_dir: Path, keep: int, in_use: Collection[Path] = ()) -> None:
+    """Delete all but the `keep` newest job directories (by the time in their names); -1 keeps all.
+
+    Directories `in_use` hold work that is not published yet; they are never touched.
+    """
     if keep < 0:
         return
-    found = [path for path in work_dir.glob(f"{PREFIX}*_*") if path.is_dir()]
+    found = [
+        path
+        for path in work_dir.resolve().glob(f"{PREFIX}*_*")
+        if path.is_dir() and path not in in_use
+    ]
     found.sort(key=lambda path: path.name.rpartition("_")[2], reverse=True)
     for path in found[keep:]:
         shutil.rmtree(path, ignore_errors=True)

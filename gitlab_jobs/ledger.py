@@ -1,0 +1,199 @@
+"""What this worker has claimed, published and lost, on its own disk: `<work>/ledger.sqlite3`.
+
+Every change of a job in GitLab is written down before it is tried and again when its outcome is known, so
+that a worker that was killed in between can find out which of the two it was. Rows of ended jobs stay: they
+are how a finished job is never run twice, even if a person's sync rolls its `response.yaml` back.
+
+    claiming ─► held ─► held … ─► publishing ─► done
+        └─► (forgotten)   └─► lost, released ◄──┘
+
+Knows no GitLab; `recovery` compares rows with the branch. One daemon per work directory writes it
+(`instance`), from several threads.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from gitlab_jobs.errors import ConfigError
+from gitlab_jobs.job import Job
+from gitlab_jobs.response import Response, dump_response, parse_response
+from gitlab_jobs.store import ProjectRef
+
+FILE_NAME = "ledger.sqlite3"
+SCHEMA_VERSION = 1
+EXIT_WRONG_VERSION = 76
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    project_id     TEXT NOT NULL,
+    job_id         TEXT NOT NULL,
+    project_path   TEXT NOT NULL,
+    branch         TEXT NOT NULL,
+    job            TEXT NOT NULL,
+    state          TEXT NOT NULL,
+    lease_path     TEXT NOT NULL,
+    response       BLOB NOT NULL,
+    workspace      TEXT,
+    resumed        INTEGER NOT NULL DEFAULT 0,
+    changed_at     TEXT NOT NULL,
+    PRIMARY KEY (project_id, job_id)
+) STRICT
+"""
+
+
+class Standing(StrEnum):
+    """Where a job stands, as far as this worker knows."""
+
+    CLAIMING = "claiming"
+    HELD = "held"
+    PUBLISHING = "publishing"
+    DONE = "done"
+    LOST = "lost"
+    RELEASED = "released"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a restarted worker has to find out what became of it."""
+        return self in (Standing.CLAIMING, Standing.HELD, Standing.PUBLISHING)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One job: the lease it was claimed with, and the newest response that is known.
+
+    `resumed` counts how often a restarted worker has taken the attempt up again.
+    """
+
+    project: ProjectRef
+    job: Job
+    standing: Standing
+    lease_path: str
+    response: Response
+    workspace: Path | None
+    resumed: int
+
+
+class Ledger:
+    """Safe to use from several threads; every method is durable when it returns."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or make the file.
+
+        Raises:
+            ConfigError: a newer program wrote it.
+        """
+        self._lock = threading.Lock()
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise ConfigError(
+                f"{path} was written by a newer version of this program",
+                hint="update this worker, or give it another --work-dir",
+                exit_code=EXIT_WRONG_VERSION,
+            )
+        self._db.execute(_SCHEMA)
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._db.close()
+
+    def claiming(self, project: ProjectRef, job: Job, lease_path: str, response: Response) -> None:
+        """A claim or take-over is about to be tried with this lease."""
+        self._write(
+            "INSERT OR REPLACE INTO jobs (project_id, job_id, project_path, branch, job, state,"
+            " lease_path, response, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            project.id,
+            job.job_id,
+            project.path,
+            project.default_branch,
+            job.model_dump_json(),
+            Standing.CLAIMING.value,
+            lease_path,
+            dump_response(response),
+            _now(),
+        )
+
+    def note(
+        self, project: ProjectRef, job_id: str, standing: Standing, response: Response | None = None
+    ) -> None:
+        """A job stands differently now; `response`, if given, is what is on the branch."""
+        self._write(
+            "UPDATE jobs SET state = ?, changed_at = ?, response = coalesce(?, response)"
+            " WHERE project_id = ? AND job_id = ?",
+            standing.value,
+            _now(),
+            None if response is None else dump_response(response),
+            project.id,
+            job_id,
+        )
+
+    def settle_in(self, project: ProjectRef, job_id: str, workspace: Path) -> None:
+        """An attempt works in this directory; a resumed one counts how often."""
+        self._write(
+            "UPDATE jobs SET resumed = resumed + (workspace IS NOT NULL), workspace = ?"
+            " WHERE project_id = ? AND job_id = ?",
+            str(workspace),
+            project.id,
+            job_id,
+        )
+
+    def forget(self, project: ProjectRef, job_id: str) -> None:
+        """A claim that was never ours."""
+        self._write("DELETE FROM jobs WHERE project_id = ? AND job_id = ?", project.id, job_id)
+
+    def find(self, project: ProjectRef, job_id: str) -> Row | None:
+        """What is known of a job."""
+        rows = self._read("WHERE project_id = ? AND job_id = ?", project.id, job_id)
+        return rows[0] if rows else None
+
+    def unsettled(self) -> list[Row]:
+        """Jobs whose end a killed worker did not see, oldest first."""
+        return [row for row in self._read("ORDER BY changed_at") if row.standing.is_open]
+
+    def ended(self, project: ProjectRef) -> dict[str, Row]:
+        """Jobs of a project that this worker finished, by id."""
+        rows = self._read("WHERE project_id = ? AND state = ?", project.id, Standing.DONE.value)
+        return {row.job.job_id: row for row in rows}
+
+    def _write(self, sql: str, *values: object) -> None:
+        with self._lock:
+            self._db.execute(sql, values)
+
+    def _read(self, where: str, *values: object) -> list[Row]:
+        columns = (
+            "project_id, project_path, branch, job, state, lease_path, response, workspace, resumed"
+        )
+        with self._lock:
+            found = self._db.execute(f"SELECT {columns} FROM jobs {where}", values).fetchall()
+        return [_row(*values) for values in found]
+
+
+def _row(*columns: Any) -> Row:
+    project_id, path, branch, job, state, lease_path, response, workspace, resumed = columns
+    parsed = parse_response(response)
+    if parsed is None:
+        raise ValueError(f"the ledger's response of a job in {path} cannot be read")
+    return Row(
+        ProjectRef(project_id, path, branch),
+        Job.model_validate_json(job),
+        Standing(state),
+        lease_path,
+        parsed,
+        Path(workspace) if workspace else None,
+        resumed,
+    )
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat()

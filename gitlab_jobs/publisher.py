@@ -1,0 +1,109 @@
+"""Publishes an attempt's end: results, log and final response in one commit, by the owner or not at all.
+
+    ending ─► compose on the newest files ─► Lease.finish ─► done
+                 ▲ somebody was faster ◄──────────┘
+
+The ledger hears of the intention first and of the result after. Knows no child: a killed predecessor's
+ending is published the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from gitlab_jobs import paths
+from gitlab_jobs.codex.apply import EditContext
+from gitlab_jobs.composition import compose
+from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.ending import Ending
+from gitlab_jobs.job import Job, JobState
+from gitlab_jobs.joblog import compose_log
+from gitlab_jobs.lease import Lease, Patience
+from gitlab_jobs.ledger import Ledger, Standing
+from gitlab_jobs.response import ResponseResult
+from gitlab_jobs.store import Change, Create, ProjectStore, Update
+from gitlab_jobs.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Publisher:
+    """What publishing needs to know besides the ending."""
+
+    lease: Lease
+    store: ProjectStore
+    ledger: Ledger
+    workspace: Workspace
+    username: str
+    mask: Callable[[bytes], bytes]
+
+    def publish(self, ending: Ending, state: JobState, patience: Patience) -> None:
+        """Commit the end.
+
+        Raises:
+            LeaseLost: the job is not ours any more; nothing was written.
+            StoreError: it could not be written within `patience`; the ending is kept.
+        """
+        job = self.lease.job
+        self.ledger.note(self.store.project, job.job_id, Standing.PUBLISHING)
+        reach("publish.intended")
+        self.lease.finish(lambda: self._changes(ending), patience, state, **_final_fields(ending))
+        reach("publish.acted")
+        self.ledger.note(self.store.project, job.job_id, Standing.DONE, self.lease.response)
+        reach("publish.noted")
+
+    def _changes(self, ending: Ending) -> list[Change]:
+        composed = compose(self.store, ending.published_contents(), self._context())
+        changes = list(composed.changes)
+        if ending.outcome.publishes_log:
+            left_out = [f"Left out: {reason}" for reason in composed.dropped]
+            changes.append(self._log_change(ending, left_out))
+        return changes
+
+    def _log_change(self, ending: Ending, left_out: list[str]) -> Change:
+        path = paths.logs_path(self.lease.job.job_id)
+        log = compose_log(ending.heading, self.workspace.log_path, [*left_out, *ending.closing])
+        content = self.mask(log)
+        found = self.store.read([path]).get(path)
+        return Create(path, content) if found is None else Update(path, content, found.commit_id)
+
+    def _context(self) -> EditContext:
+        return edit_context(self.lease.job, self.username)
+
+
+def edit_context(job: Job, username: str) -> EditContext:
+    """Who edits, when, and for which job."""
+    submitted = job.submitted_at
+    return EditContext(
+        bot=username,
+        job_id=job.job_id,
+        submitted_at_ms=_milliseconds(submitted) if submitted else None,
+        now_ms=_milliseconds(datetime.now(UTC)),
+        pointers={},
+    )
+
+
+def _final_fields(ending: Ending) -> dict[str, Any]:
+    outcome, result = ending.outcome, ending.outcome.result
+    epochs = result.epochs_completed if result else None
+    made = ResponseResult(
+        checkpoint_path=result.checkpoint_path if result else None,
+        extra=dict(result.facts) if result else {},
+    )
+    return {
+        "epochs_completed": epochs if epochs is not None else ending.epochs_completed,
+        "status_message": result.summary if result else None,
+        "error_message": outcome.error_message,
+        "error_code": outcome.error_code,
+        "termination_reason": outcome.reason.value if outcome.reason else None,
+        "result": made if result else None,
+    }
+
+
+def _milliseconds(instant: datetime) -> int:
+    return int(instant.timestamp() * 1000)

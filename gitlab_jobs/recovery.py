@@ -1,0 +1,153 @@
+"""What a restarted worker does about the jobs that its killed predecessor had in hand.
+
+    ledger says       the branch says                          then
+    claiming          our lease is there                       go on with it
+    claiming          it is not                                forget it
+    held, publishing  our lease is there                       go on: same workspace, same attempt
+    held, publishing  no lease, our final response             done
+    held, publishing  anything else                            lost: nothing is ever written
+
+"Ours" means the nonce drawn for the claim; the same worker name with another nonce is a stranger. A job
+that was finished here and reads otherwise now (a person's sync rolled its response back) is re-asserted.
+Knows no child.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from gitlab_jobs import paths
+from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.errors import Denied, Missing, StoreError
+from gitlab_jobs.lease import Lease
+from gitlab_jobs.ledger import Ledger, Row, Standing
+from gitlab_jobs.response import Response, dump_response, parse_response
+from gitlab_jobs.store import Change, Create, Delete, ProjectCatalog, ProjectStore, Update
+from gitlab_jobs.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Resumable:
+    """A job that is still ours; `workspace` is None if it never got one (or it is gone)."""
+
+    lease: Lease
+    store: ProjectStore
+    workspace: Workspace | None
+    resumed: int
+
+
+class Recovery:
+    """Settles the ledger's open rows, one look each; rows that cannot be read now stay open."""
+
+    def __init__(self, ledger: Ledger, catalog: ProjectCatalog, boot_id: str) -> None:
+        """`boot_id` marks what this run of the worker writes from now on."""
+        self._ledger = ledger
+        self._catalog = catalog
+        self._boot_id = boot_id
+        self._is_settled = False
+
+    def resumable(self) -> Iterator[Resumable]:
+        """Jobs to go on with. Costs nothing once everything is settled."""
+        if self._is_settled:
+            return
+        unread = False
+        for row in self._ledger.unsettled():
+            try:
+                found = self._look(row)
+            except Denied:
+                raise
+            except StoreError as error:
+                logger.warning("job %s cannot be looked after yet: %s", row.job.job_id, error)
+                unread = True
+                continue
+            if found is not None:
+                yield found
+        self._is_settled = not unread
+
+    def _look(self, row: Row) -> Resumable | None:
+        store = self._catalog.open(row.project)
+        job_id = row.job.job_id
+        try:
+            path = paths.response_path(job_id)
+            version = store.read([path]).get(path)
+            leases = store.list_folder(paths.lease_folder(job_id))
+        except Missing:
+            version, leases = None, ()
+        there = parse_response(version.content) if version is not None else None
+        is_ours = there is not None and there.claim == row.response.claim
+        mine = _own_lease(row, leases)
+        if mine is not None and version is not None:
+            return self._take_up(row, store, mine, there if there and is_ours else row.response)
+        if there is not None and is_ours and there.is_final:
+            self._settle(row, Standing.DONE, there)
+        elif row.standing is Standing.CLAIMING:
+            self._ledger.forget(row.project, job_id)
+        else:
+            self._settle(row, Standing.LOST)
+        return None
+
+    def _take_up(self, row: Row, store: ProjectStore, mine: str, response: Response) -> Resumable:
+        logger.info("going on with job %s, which this worker held before", row.job.job_id)
+        self._ledger.note(row.project, row.job.job_id, Standing.HELD)
+        name = paths.parse_lease_path(mine)
+        current = response.model_copy(
+            update={
+                "lease": mine,
+                "lease_n": name.n if name else response.lease_n,
+                "boot_id": self._boot_id,
+            }
+        )
+        root = row.workspace
+        workspace = Workspace(root) if root is not None and root.is_dir() else None
+        lease = Lease(store, row.job, lease_path=mine, response=current)
+        return Resumable(lease, store, workspace, row.resumed)
+
+    def _settle(self, row: Row, standing: Standing, response: Response | None = None) -> None:
+        logger.info("job %s was %s before this start", row.job.job_id, standing)
+        self._ledger.note(row.project, row.job.job_id, standing, response)
+
+
+def reassert(store: ProjectStore, row: Row) -> None:
+    """Write the final response of a finished job again, and remove a lease that came back with it.
+
+    Raises:
+        StoreError: it could not be done now; the next scan will find it again.
+    """
+    path = paths.response_path(row.job.job_id)
+    version = store.read([path]).get(path)
+    final = row.response.model_copy(update={"timestamp": datetime.now(UTC)})
+    leases = store.list_folder(paths.lease_folder(row.job.job_id))
+    changes: list[Change] = [Delete(lease) for lease in leases]
+    if version is None:
+        changes.append(Create(path, dump_response(final)))
+    else:
+        changes.append(Update(path, dump_response(final), version.commit_id))
+    reach("reassert.intended")
+    store.commit(changes, f"scriptorium: restore the end of job {row.job.job_id}")
+    logger.warning(
+        "restored %s of job %s, which a sync had rolled back", row.response.state, row.job.job_id
+    )
+
+
+def is_rolled_back(row: Row, there: Response | None) -> bool:
+    """Whether a job that ended here reads, by an older response of ours, as if it had not."""
+    return (
+        row.standing is Standing.DONE
+        and there is not None
+        and there.claim == row.response.claim
+        and not there.is_final
+    )
+
+
+def _own_lease(row: Row, leases: tuple[str, ...]) -> str | None:
+    """The newest lease file with our nonce, or the very file a take-over from an older worker made."""
+    named = [(name, path) for path in leases if (name := paths.parse_lease_path(path))]
+    mine = [(name.n, path) for name, path in named if name.nonce == row.response.claim]
+    if mine:
+        return max(mine)[1]
+    return row.lease_path if row.lease_path in leases else None
