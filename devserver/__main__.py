@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 
 from devserver.config import ConfigError, WorldConfig, load_config, populate
-from devserver.server import bind, serve
+from devserver.server import RootInUseError, bind, exclusive, serve
 from devserver.world import World
 
 
@@ -22,9 +22,15 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         config = _config(options)
-    except ConfigError as error:
+        with exclusive(options.root):
+            _run(options, config)
+    except (ConfigError, RootInUseError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
+    return 0
+
+
+def _run(options: argparse.Namespace, config: WorldConfig) -> None:
     world = World(options.root, config.limits)
     try:
         populate(world, config)
@@ -33,7 +39,6 @@ def main(arguments: list[str] | None = None) -> int:
             serve(world, listener, config.faults, lambda: print(ready, flush=True))
     finally:
         world.close()
-    return 0
 
 
 def _config(options: argparse.Namespace) -> WorldConfig:

@@ -16,7 +16,10 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 _BLOCK = tarfile.BLOCKSIZE
 _FILE_MODE, _DIRECTORY_MODE = 0o664, 0o775
@@ -128,8 +131,8 @@ class _Sink(io.RawIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: object) -> int:
-        taken = bytes(data)  # type: ignore[call-overload]  # the buffer protocol has no type here
+    def write(self, data: ReadableBuffer) -> int:
+        taken = bytes(data)
         self._pending += taken
         return len(taken)
 

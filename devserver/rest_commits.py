@@ -1,4 +1,4 @@
-"""REST: the commit list, single commits, and commits made through the API."""
+"""REST: the commit list, single commits, comparisons, and commits made through the API."""
 
 from __future__ import annotations
 
@@ -55,6 +55,30 @@ def show_diff(call: Call) -> Response:
     return Json(diff_entities(repository.diff(parent, commit.id)))
 
 
+def compare(call: Call) -> Response:
+    """Answer what one ref has that another has not."""
+    project, repository = call.code()
+    call.require("from", "to")
+    start, end = (repository.resolve(call.text(name) or "") for name in ("from", "to"))
+    if start is None or end is None:
+        raise errors.not_found("Ref")
+    base = start if call.flag("straight") else repository.merge_base(start, end)
+    commits = [
+        entities.commit(call.world, project, repository.commit(commit_id))
+        for commit_id in repository.ids_between(start, end)
+    ]
+    return Json(
+        {
+            "commit": commits[-1] if commits else None,
+            "commits": commits,
+            "diffs": diff_entities(repository.diff(base, end)),
+            "compare_timeout": False,
+            "compare_same_ref": start == end,
+            "web_url": f"{call.world.external_url}/{project.path}/-/compare/{start}...{end}",
+        }
+    )
+
+
 def create_commit(call: Call) -> Response:
     """Commit actions, all or none."""
     project, repository = call.code()
@@ -89,4 +113,5 @@ routes: list[BaseRoute] = [
     api("POST", "/projects/{id}/repository/commits", create_commit),
     api("GET", "/projects/{id}/repository/commits/{sha}", show_commit),
     api("GET", "/projects/{id}/repository/commits/{sha}/diff", show_diff),
+    api("GET", "/projects/{id}/repository/compare", compare),
 ]

@@ -1,4 +1,4 @@
-"""REST: push events, of all the projects one can see or of one; and comparing two refs."""
+"""REST: push events, of all the projects one belongs to or of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from starlette.routing import BaseRoute
 from devserver import entities, errors
 from devserver.auth import USER_SCOPES
 from devserver.call import Call, Json, api
-from devserver.diffs import diff_entities
 from devserver.pagination import paginate
 from devserver.world import Project, Push
 
@@ -28,30 +27,6 @@ def list_events(call: Call) -> Response:
 def list_project_events(call: Call) -> Response:
     """Answer the pushes to one project."""
     return _answer(call, call.world.pushes([call.project().id]))
-
-
-def compare(call: Call) -> Response:
-    """Answer what one ref has that another has not."""
-    project, repository = call.code()
-    call.require("from", "to")
-    start, end = (repository.resolve(call.text(name) or "") for name in ("from", "to"))
-    if start is None or end is None:
-        raise errors.not_found("Ref")
-    base = start if call.flag("straight") else repository.merge_base(start, end)
-    commits = [
-        entities.commit(call.world, project, repository.commit(commit_id))
-        for commit_id in repository.ids_between(start, end)
-    ]
-    return Json(
-        {
-            "commit": commits[-1] if commits else None,
-            "commits": commits,
-            "diffs": diff_entities(repository.diff(base, end)),
-            "compare_timeout": False,
-            "compare_same_ref": start == end,
-            "web_url": f"{call.world.external_url}/{project.path}/-/compare/{start}...{end}",
-        }
-    )
 
 
 def _answer(call: Call, pushes: list[Push]) -> Response:
@@ -127,5 +102,4 @@ def _day(call: Call, name: str) -> date | None:
 routes: list[BaseRoute] = [
     api("GET", "/events", list_events, scopes=USER_SCOPES),
     api("GET", "/projects/{id}/events", list_project_events),
-    api("GET", "/projects/{id}/repository/compare", compare),
 ]

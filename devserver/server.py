@@ -6,10 +6,12 @@ The socket is bound before the world is told its address, so port 0 (any free po
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,14 +24,39 @@ HOST = "127.0.0.1"
 _GRACE_S = 5
 
 
+class RootInUseError(Exception):
+    """Two servers must not keep the same state."""
+
+
 def bind(world: World, port: int) -> socket.socket:
     """Take a port of the loopback interface (0: a free one) and tell the world its address."""
     # Only sockets that name TCP get TCP_NODELAY from asyncio; without it every answer takes 40 ms.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.bind((HOST, port))
+    try:
+        listener.bind((HOST, port))
+    except OSError:
+        listener.close()
+        raise
     world.external_url = f"http://{HOST}:{listener.getsockname()[1]}"
     return listener
+
+
+@contextlib.contextmanager
+def exclusive(root: Path) -> Iterator[None]:
+    """Hold a root for this process alone.
+
+    Raises:
+        RootInUseError: Another server runs on it.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    with (root / "server.lock").open("w") as lock:
+        try:
+            # The system lets go of it when the process ends, however it ends.
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RootInUseError(f"{root}: another devserver runs on this root") from None
+        yield
 
 
 def serve(

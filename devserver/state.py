@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 SCHEMA = """
@@ -59,14 +59,12 @@ class State:
             return self._connection.execute(query, values).fetchall()
 
     def insert(self, table: str, **columns: Value) -> int:
-        """Add a row, or replace the one with the same key, and return its id."""
-        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-        with self._lock:
-            cursor = self._connection.execute(
-                f"INSERT OR REPLACE INTO {table} ({names}) VALUES ({marks})",
-                tuple(columns.values()),
-            )
-            return cursor.lastrowid or 0
+        """Add a row and return its id."""
+        return self._write("INSERT", table, columns)
+
+    def put(self, table: str, **columns: Value) -> None:
+        """Add a row, or replace the one with the same key."""
+        self._write("INSERT OR REPLACE", table, columns)
 
     def update(self, table: str, row_id: int, **columns: Value) -> None:
         """Change columns of the row with this id."""
@@ -88,3 +86,11 @@ class State:
         """Close the file."""
         with self._lock:
             self._connection.close()
+
+    def _write(self, verb: str, table: str, columns: Mapping[str, Value]) -> int:
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        with self._lock:
+            cursor = self._connection.execute(
+                f"{verb} INTO {table} ({names}) VALUES ({marks})", tuple(columns.values())
+            )
+            return cursor.lastrowid or 0

@@ -13,9 +13,10 @@ Safe under threads: one lock guards the maps, values are replaced and never edit
 from __future__ import annotations
 
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
 from pathlib import Path
 
 from devserver.limits import Limits
@@ -25,7 +26,20 @@ from devserver.records import project_of, push_of, token_of, user_of
 from devserver.repository import Repository
 from devserver.state import State
 
-__all__ = ["AccessLevel", "Credential", "Project", "Push", "Token", "TokenProblem", "User", "World"]
+__all__ = ["AccessLevel", "CommitStage", "Credential", "Project", "Push", "Token", "TokenProblem", "User", "World"]
+
+
+class CommitStage(StrEnum):
+    """Where others may come between the steps of an API commit."""
+
+    ASKED = "asked"
+    """Nothing was looked at yet."""
+    VALIDATED = "validated"
+    """`last_commit_id` was found unchanged; the parent is not pinned yet."""
+    BUILT = "built"
+    """The commit exists; the branch is not moved yet."""
+    DONE = "done"
+    """The branch was moved; nobody was told yet."""
 
 
 class World:
@@ -36,6 +50,8 @@ class World:
         self.limits = limits or Limits()
         self.external_url = "http://127.0.0.1"
         """How clients reach this server, without a final slash; set once the port is known."""
+        self.on_commit: Callable[[Project, CommitStage], None] = lambda *_: None
+        """Called inside each API commit at its stages; a test may do there what others do meanwhile."""
         (root / "repositories").mkdir(parents=True, exist_ok=True)
         self._state = State(root / "state.sqlite3")
         self._lock = threading.RLock()
@@ -210,7 +226,7 @@ class World:
     def set_member(self, project: Project, user: User, level: int) -> None:
         """Add a member or change their level."""
         with self._lock:
-            self._state.insert("members", project_id=project.id, user_id=user.id, level=level)
+            self._state.put("members", project_id=project.id, user_id=user.id, level=level)
             self._members.setdefault(project.id, {})[user.id] = level
 
     def remove_member(self, project: Project, user_id: int) -> None:
@@ -227,7 +243,7 @@ class World:
     def protect_branch(self, project: Project, branch: str, push_level: int) -> None:
         """Let only `push_level` and above push to a branch."""
         with self._lock:
-            self._state.insert(
+            self._state.put(
                 "protected_branches", project_id=project.id, branch=branch, push_level=push_level
             )
             self._protected.setdefault(project.id, {})[branch] = push_level
@@ -317,7 +333,7 @@ class World:
     def link_lfs(self, project: Project, oid: str, size: int) -> None:
         """Note that the project owns a large object; only then may it be fetched or committed."""
         with self._lock:
-            self._state.insert("lfs_links", project_id=project.id, oid=oid, size=size)
+            self._state.put("lfs_links", project_id=project.id, oid=oid, size=size)
             self._lfs_links.setdefault(project.id, {})[oid] = size
 
     def lfs_size(self, project: Project, oid: str) -> int | None:

@@ -119,3 +119,15 @@ def test_role_names_serve_as_levels(tmp_path: Path) -> None:
         api = Api(server, "worker")
         branch = api.get("projects/1/repository/branches/main").json()
         assert (branch["protected"], branch["can_push"]) == (True, False)
+
+
+def test_a_root_or_port_in_use_is_said_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Two servers on one root would overwrite each other's state."""
+    with DevServer(tmp_path / "root") as server:
+        assert main(["--root", str(tmp_path / "root")]) == 2
+        assert "another devserver runs on this root" in capsys.readouterr().err
+        port = server.url.rpartition(":")[2]
+        assert main(["--root", str(tmp_path / "other"), "--port", port]) == 2
+        assert "Address already in use" in capsys.readouterr().err
