@@ -29,7 +29,7 @@ from devserver.repository import (
     Repository,
 )
 from devserver.trees import NotADirectoryInTreeError, TreeEditor, TreeItem
-from devserver.world import Project, World
+from devserver.world import CommitStage, Project, World
 
 _FULL_SHA = re.compile(r"[0-9a-f]{40}\Z")
 _EXISTS = "A file with this name already exists"
@@ -63,18 +63,22 @@ def commit_files(
     repository = world.repository(project)
     if not world.can_push(user, project, request.branch):
         raise errors.forbidden("You are not allowed to push into this branch")
+    world.on_commit(project, CommitStage.ASKED)
     _check_start(repository, request)
     for action in request.actions:
         _check_unchanged(repository, request, action, stale_text or _stale_text)
     time.sleep(world.limits.validation_window_s)
+    world.on_commit(project, CommitStage.VALIDATED)
     actions = [_converted(world, project, request.branch, action) for action in request.actions]
     start = _pin(repository, request)
     commit_id, new_blob_ids = _build(repository, user, request, actions, start.parent)
     if lfs_rules.missing_objects(world, project, new_blob_ids):
         raise errors.ApiError(400, _LFS_MISSING)
     time.sleep(world.limits.commit_window_s)
+    world.on_commit(project, CommitStage.BUILT)
     _swap(repository, request.branch, commit_id, start.expected)
     world.record_push(project, user, request.branch, start.expected, commit_id)
+    world.on_commit(project, CommitStage.DONE)
     return commit_id
 
 

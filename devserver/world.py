@@ -42,6 +42,19 @@ class CommitStage(StrEnum):
     """The branch was moved; nobody was told yet."""
 
 
+class CommitStage(StrEnum):
+    """Where others may come between the steps of an API commit."""
+
+    ASKED = "asked"
+    """Nothing was looked at yet."""
+    VALIDATED = "validated"
+    """`last_commit_id` was found unchanged; the parent is not pinned yet."""
+    BUILT = "built"
+    """The commit exists; the branch is not moved yet."""
+    DONE = "done"
+    """The branch was moved; nobody was told yet."""
+
+
 class World:
     """Everything one server holds, loaded from and kept under `root`."""
 
@@ -50,6 +63,8 @@ class World:
         self.limits = limits or Limits()
         self.external_url = "http://127.0.0.1"
         """How clients reach this server, without a final slash; set once the port is known."""
+        self.on_commit: Callable[[Project, CommitStage], None] = lambda *_: None
+        """Called inside each API commit at its stages; a test may do there what others do meanwhile."""
         self.on_commit: Callable[[Project, CommitStage], None] = lambda *_: None
         """Called inside each API commit at its stages; a test may do there what others do meanwhile."""
         (root / "repositories").mkdir(parents=True, exist_ok=True)
