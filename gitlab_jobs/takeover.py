@@ -43,9 +43,7 @@ class Stale:
 
 
 def time_to_live_s(response: Response) -> float:
-    """How long a claim counts without being renewed, in seconds."""
-    if response.lease is None:
-        return FOREIGN_LEASE_S
+    """How long a claim counts without being renewed, in seconds; a day where it does not say."""
     return response.lease_seconds if response.lease_seconds is not None else FOREIGN_LEASE_S
 
 
