@@ -23,8 +23,17 @@ from pipelines.progress import ignore_progress
 from pipelines.text.metrics import spoken_error_rates
 from pipelines.text.normalize import spoken_form
 
-EPOCHS = 25
+EPOCHS = 30
 RATE = 16_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread():
+    """Two spinning threads are ten times slower than one where other tests run beside."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
