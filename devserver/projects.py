@@ -1,9 +1,10 @@
-"""Projects and the pushes to them: plain values that `world.py` keeps and everyone else reads."""
+"""Projects and what happens to them: plain values that `world.py` keeps and everyone else reads."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +39,16 @@ class Push:
     commit_from: str | None
     commit_to: str | None
     commit_count: int
+
+
+class CommitStage(StrEnum):
+    """Where others may come between the steps of an API commit."""
+
+    ASKED = "asked"
+    """Nothing was looked at yet."""
+    VALIDATED = "validated"
+    """`last_commit_id` was found unchanged; the parent is not pinned yet."""
+    BUILT = "built"
+    """The commit exists; the branch is not moved yet."""
+    DONE = "done"
+    """The branch was moved; nobody was told yet."""

@@ -16,43 +16,26 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from enum import StrEnum
 from pathlib import Path
 
 from devserver.limits import Limits
 from devserver.people import AccessLevel, Credential, Token, TokenProblem, User
-from devserver.projects import Project, Push
+from devserver.projects import CommitStage, Project, Push
 from devserver.records import project_of, push_of, token_of, user_of
 from devserver.repository import Repository
 from devserver.state import State
 
-__all__ = ["AccessLevel", "CommitStage", "Credential", "Project", "Push", "Token", "TokenProblem", "User", "World"]
-
-
-class CommitStage(StrEnum):
-    """Where others may come between the steps of an API commit."""
-
-    ASKED = "asked"
-    """Nothing was looked at yet."""
-    VALIDATED = "validated"
-    """`last_commit_id` was found unchanged; the parent is not pinned yet."""
-    BUILT = "built"
-    """The commit exists; the branch is not moved yet."""
-    DONE = "done"
-    """The branch was moved; nobody was told yet."""
-
-
-class CommitStage(StrEnum):
-    """Where others may come between the steps of an API commit."""
-
-    ASKED = "asked"
-    """Nothing was looked at yet."""
-    VALIDATED = "validated"
-    """`last_commit_id` was found unchanged; the parent is not pinned yet."""
-    BUILT = "built"
-    """The commit exists; the branch is not moved yet."""
-    DONE = "done"
-    """The branch was moved; nobody was told yet."""
+__all__ = [
+    "AccessLevel",
+    "CommitStage",
+    "Credential",
+    "Project",
+    "Push",
+    "Token",
+    "TokenProblem",
+    "User",
+    "World",
+]
 
 
 class World:
@@ -63,8 +46,6 @@ class World:
         self.limits = limits or Limits()
         self.external_url = "http://127.0.0.1"
         """How clients reach this server, without a final slash; set once the port is known."""
-        self.on_commit: Callable[[Project, CommitStage], None] = lambda *_: None
-        """Called inside each API commit at its stages; a test may do there what others do meanwhile."""
         self.on_commit: Callable[[Project, CommitStage], None] = lambda *_: None
         """Called inside each API commit at its stages; a test may do there what others do meanwhile."""
         (root / "repositories").mkdir(parents=True, exist_ok=True)
