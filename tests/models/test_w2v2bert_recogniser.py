@@ -17,7 +17,7 @@ from transformers import AutoModelForCTC, SeamlessM4TFeatureExtractor, Wav2Vec2C
 from pipelines.asr.w2v2bert import archive
 from pipelines.asr.w2v2bert.config import tiny
 from pipelines.asr.w2v2bert.train import Clip, TrainingData, train
-from pipelines.asr.w2v2bert.transcribe import Flag, Recording, Transcriber
+from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
 from pipelines.audio.decode import decode
 from pipelines.progress import ignore_progress
 from pipelines.text.metrics import spoken_error_rates
@@ -117,7 +117,6 @@ def test_what_is_no_speech_is_not_trusted(transcriber, tmp_path):
     )
     assert humming.confidence < speech.confidence
     assert humming.flags
-    assert not {Flag.NO_TEXT, Flag.LOW_CONFIDENCE}.isdisjoint(humming.flags)
     assert (silent.text, silent.problem) == ("", "the recording is silent")
     assert "could not be read" in (text.problem or "")
     assert speech.text

@@ -69,6 +69,11 @@ def test_pieces_weigh_by_what_they_say():
         ("and and and and he went", True),
         ("he said to them he said to them he said to them he said to them", True),
         ("one two three four five six seven eight nine ten", False),
+        ("เขาเขาเขาเขา", True),
+        ("tiehtiehtiehtieh", True),
+        ("mmmmmmmmmm", True),
+        ("10000 and 2000", False),
+        ("and and and and", True),
         ("", False),
     ],
 )
