@@ -241,7 +241,9 @@ class GitLabStore:
             "first": len(paths),
         }
         data = self._session.call(lambda: self._session.graphql(READ, variables))
-        nodes = (data.get("projects") or {}).get("nodes") or [None]
+        nodes = (data.get("projects") or {}).get("nodes") or []
+        if not nodes:
+            raise GraphQLUnsupported(f"GraphQL does not show {self._project.path}")
         return blobs_of(nodes[0])
 
     def _exact(self, blob: Blob) -> bytes:
@@ -276,7 +278,7 @@ class GitLabStore:
 
 def _raise_if_project_is_gone(error: Missing) -> None:
     """A missing file is an answer; a missing (or no longer shared) project is an error."""
-    if "Project" in str(error):
+    if "Project Not Found" in str(error):
         raise error
 
 

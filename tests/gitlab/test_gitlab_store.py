@@ -197,6 +197,27 @@ def test_many_files_are_read_in_two_requests(server: DevServer, store: GitLabSto
     assert server.requests()["total"] == 2
 
 
+def test_as_many_files_as_anybody_asks_for_are_read_within_the_servers_limits(
+    server: DevServer, store: GitLabStore
+) -> None:
+    """In portions that stay below its complexity, not file by file."""
+    paths = [f"gpu_jobs/job_{number}/response.yaml" for number in range(120)]
+    store.commit([Create(path, path.encode()) for path in paths], "many")
+    clear(server)
+    found = store.read(paths)
+    assert {path: version.content for path, version in found.items()} == {
+        path: path.encode() for path in paths
+    }
+    assert server.requests()["total"] == 4
+
+
+def test_a_missing_file_is_not_taken_for_a_missing_project_by_its_name(
+    server: DevServer, store: GitLabStore
+) -> None:
+    """Whatever words it is called by."""
+    assert store.read(["files/target/Project.codex"]) == {}
+
+
 def test_files_are_read_one_by_one_where_graphql_is_off(
     server: DevServer, store: GitLabStore
 ) -> None:
