@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import pytest
 import requests
 from support.devserver import DevServer, project, write_world
 from support.rest_api import Api, Repo
+
+from devserver.world import CommitStage, Project
 
 THREADS = 8
 COLLISION = "9:reference update: reference does not point to expected object."
@@ -76,53 +77,73 @@ def test_commits_to_different_files_collide_and_a_retry_succeeds(repo: Repo) -> 
     assert {f"file-{number}" for number in range(THREADS)} <= repo.paths()
 
 
+Meanwhile = Callable[[CommitStage, Callable[[], object]], None]
+
+
 @pytest.fixture
-def slow(tmp_path: Path) -> Iterator[Callable[..., Repo]]:
-    """Start a server whose commits take their time at a named point."""
-    servers: list[DevServer] = []
+def meanwhile(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """Let something happen once, at a stage of the next API commit to the test's project."""
 
-    def start(**limits: float) -> Repo:
-        config = write_world(tmp_path, projects=[project("a/b", {"f": "0"})], limits=limits)
-        server = DevServer(tmp_path / "root", config, in_process=True)
-        servers.append(server)
-        assert server.world is not None
-        return Repo(server, server.world.projects[0], Api(server, "worker"))
+    def arrange(stage: CommitStage, event: Callable[[], object]) -> None:
+        pending = [event]
 
-    yield start
-    for server in servers:
-        server.stop()
+        def on_commit(project: Project, reached: CommitStage) -> None:
+            if project.id == repo.project.id and reached is stage and pending:
+                pending.pop()()
 
+        monkeypatch.setattr(repo.server.world, "on_commit", on_commit)
 
-def in_background(work: Callable[[], requests.Response]) -> Callable[[], requests.Response]:
-    """Start the work in a thread; the function returned waits for its answer."""
-    answers: list[requests.Response] = []
-    thread = threading.Thread(target=lambda: answers.append(work()))
-    thread.start()
-
-    def join() -> requests.Response:
-        thread.join()
-        return answers[0]
-
-    return join
+    return arrange
 
 
-def test_a_branch_that_moves_while_a_commit_is_made_refuses_it(slow: Callable[..., Repo]) -> None:
+def test_a_branch_that_moves_while_a_commit_is_made_refuses_it(
+    repo: Repo, meanwhile: Meanwhile
+) -> None:
     """Whoever moved it: here a push, seen by no lock of this server."""
-    repo = slow(commit_window_s=0.5)
-    answer = in_background(lambda: repo.commit(create("mine")))
-    time.sleep(0.2)
-    repo.add_behind("theirs", b"x")
-    assert answer().json() == {"message": COLLISION}
-    assert repo.paths() == {"f", "theirs"}
+    meanwhile(CommitStage.BUILT, lambda: repo.add_behind("theirs", b"x"))
+    assert repo.commit(create("mine")).json() == {"message": COLLISION}
+    assert "theirs" in repo.paths()
+    assert "mine" not in repo.paths()
 
 
-def test_a_branch_created_meanwhile_refuses_the_first_commit(slow: Callable[..., Repo]) -> None:
+def test_a_branch_created_meanwhile_refuses_the_first_commit(
+    repo: Repo, meanwhile: Meanwhile
+) -> None:
     """The text differs where no branch was expected."""
-    repo = slow(commit_window_s=0.5)
-    answer = in_background(lambda: repo.commit(create("mine"), branch="new", start_branch="main"))
-    time.sleep(0.2)
-    repo.git.move_branch("new", repo.head(), None)
-    assert answer().json() == {"message": "9:reference update: reference already exists."}
+    meanwhile(CommitStage.BUILT, lambda: repo.git.move_branch("new", repo.head(), None))
+    answer = repo.commit(create("mine"), branch="new", start_branch="main")
+    assert answer.json() == {"message": "9:reference update: reference already exists."}
+
+
+def test_the_hint_is_no_lock(repo: Repo, meanwhile: Meanwhile) -> None:
+    """A commit between validation and pinning is overwritten, and the request succeeds."""
+    seen = repo.head()
+    meanwhile(CommitStage.VALIDATED, lambda: repo.add_behind("README.md", b"theirs"))
+    update = {"action": "update", "file_path": "README.md", "content": "mine"}
+    assert repo.commit(update | {"last_commit_id": seen}).status_code == 201
+    assert repo.text("README.md") == "mine"
+
+
+def test_existence_is_judged_in_the_tree_the_branch_moves_from(
+    repo: Repo, meanwhile: Meanwhile
+) -> None:
+    """What came before the parent was pinned is seen, however late."""
+    meanwhile(CommitStage.VALIDATED, lambda: repo.add_behind("claim", b"theirs"))
+    answer = repo.commit(create("claim"))
+    assert answer.json() == {"message": "A file with this name already exists"}
+
+
+def test_a_wide_window_makes_commits_collide(tmp_path: Path) -> None:
+    """The setting for servers that run as a process of their own."""
+    config = write_world(tmp_path, projects=[project("a/b")], limits={"commit_window_s": 0.3})
+    with DevServer(tmp_path / "root", config, in_process=True) as server:
+        assert server.world is not None
+        found = server.world.projects[0]
+        repos = [Repo(server, found, Api(server, "worker")) for _ in range(THREADS)]
+        answers = at_once(lambda number: repos[number].commit(create(f"file-{number}")))
+    refusals = [answer.json() for answer in answers if answer.status_code != 201]
+    assert 0 < len(refusals) < THREADS
+    assert {refusal["message"] for refusal in refusals} == {COLLISION}
 
 
 def test_a_lock_held_by_git_refuses_the_commit(repo: Repo) -> None:
@@ -134,18 +155,6 @@ def test_a_lock_held_by_git_refuses_the_commit(repo: Repo) -> None:
     finally:
         lock.unlink()
     assert repo.commit(create("a")).status_code == 201
-
-
-def test_the_hint_is_no_lock(slow: Callable[..., Repo]) -> None:
-    """A commit between validation and pinning is overwritten, and the request succeeds."""
-    repo = slow(validation_window_s=0.5)
-    seen = repo.head()
-    update = {"action": "update", "file_path": "f", "content": "mine", "last_commit_id": seen}
-    answer = in_background(lambda: repo.commit(update))
-    time.sleep(0.2)
-    repo.add_behind("f", b"theirs")
-    assert answer().status_code == 201
-    assert repo.text("f") == "mine"
 
 
 def test_pushes_and_api_commits_lose_nothing_to_each_other(repo: Repo, tmp_path: Path) -> None:
