@@ -6,6 +6,7 @@ imports torch, numpy or a model library: those live in the children.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -38,5 +39,17 @@ def main(argv: Sequence[str]) -> int:
     return report.exit_code
 
 
+def finish_output() -> None:
+    """Let a reader that has gone away (`… --plan | head`) end the program without a complaint."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    finally:
+        finish_output()

@@ -10,6 +10,7 @@ import os
 import socket
 import tomllib
 from collections.abc import Sequence
+from inspect import cleandoc
 from pathlib import Path
 from typing import Any, Literal
 
@@ -157,7 +158,7 @@ def load_settings(argv: Sequence[str]) -> WorkerSettings:
     }
 
     class Loaded(WorkerSettings):
-        __doc__ = WorkerSettings.__doc__
+        __doc__ = cleandoc(WorkerSettings.__doc__ or "")
 
         @classmethod
         def settings_customise_sources(
