@@ -5,7 +5,7 @@ Knows which verse a clip belongs to; knows no audio and no model.
 
 from __future__ import annotations
 
-import json
+import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ from gitlab_jobs.callbacks import JobCallbacks, JobContext, ProjectData, Purpose
 from gitlab_jobs.codex.changes import SetText
 from gitlab_jobs.job import JobResult
 
+REPORT = "transcription.tsv"
 MOST_NAMED = 20
 """Skipped verses that are named in `response.yaml`; all of them are in the report file."""
 
@@ -72,7 +73,7 @@ def publish(
     unusable = sum(item.problem is not None for item in heard)
     notes = [f"Transcribed {written} of {len(heard)} recordings."]
     if to_check:
-        notes.append(f"{to_check} should be checked first (see transcription.json).")
+        notes.append(f"{to_check} should be checked first (see {REPORT}).")
     if unusable:
         notes.append(f"{unusable} could not be used.")
     return JobResult(summary=" ".join(notes), facts=_facts(heard, written, data))
@@ -92,21 +93,31 @@ def _write_texts(callbacks: JobCallbacks, heard: Iterable[Heard]) -> int:
 
 
 def _write_report(context: JobContext, callbacks: JobCallbacks, heard: Sequence[Heard]) -> None:
-    """Leave text, confidence and flags of every verse in the job's folder, worst first."""
-    verses = [
-        {
-            "reference": item.utterance.reference,
-            "cell_id": item.utterance.cell_id,
-            "text": item.text,
-            "confidence": item.confidence,
-            "flags": list(item.flags),
-            "problem": item.problem,
-        }
-        for item in sorted(heard, key=lambda item: item.confidence)
-    ]
-    path = callbacks.get_work_dir() / "transcription.json"
-    path.write_text(json.dumps({"verses": verses}, ensure_ascii=False, indent=1), "utf-8")
-    callbacks.upload_files_batch({f"{context.folder}/transcription.json": path})
+    """Leave text, confidence and flags of every verse in the job's folder, worst first.
+
+    A table and not JSON: the editor's sync rewrites JSON files that it does not know.
+    """
+    path = callbacks.get_work_dir() / REPORT
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, "excel-tab", lineterminator="\n")
+        table.writerow(("verse", "confidence", "flags", "problem", "text", "cell"))
+        for item in sorted(heard, key=lambda item: item.confidence):
+            utterance = item.utterance
+            row = (
+                name(utterance),
+                f"{item.confidence:.3f}",
+                ", ".join(item.flags),
+                item.problem or "",
+                item.text,
+                utterance.cell_id,
+            )
+            table.writerow(_no_formula(value) for value in row)
+    callbacks.upload_files_batch({f"{context.folder}/{REPORT}": path})
+
+
+def _no_formula(value: str) -> str:
+    """Text that no spreadsheet takes for a formula."""
+    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
 
 
 def _facts(heard: Sequence[Heard], written: int, data: ProjectData) -> Mapping[str, Any]:

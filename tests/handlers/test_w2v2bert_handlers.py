@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import pytest
@@ -87,8 +86,9 @@ def test_inference_writes_into_each_notebook_what_the_published_model_hears(
     assert change.text
     assert len(callbacks.changes["files/target/B.codex"]) == 1
     assert result.facts["verses_transcribed"] == 2
-    report = json.loads((callbacks.repository / FOLDER / "transcription.json").read_text("utf-8"))
-    assert {verse["reference"] for verse in report["verses"]} == {"MAT 2:1", "MAT 2:2"}
+    report = (callbacks.repository / FOLDER / "transcription.tsv").read_text("utf-8").splitlines()
+    assert report[0].split("\t")[0] == "verse"
+    assert {line.split("\t")[0] for line in report[1:]} == {"MAT 2:1", "MAT 2:2"}
 
 
 def test_training_and_inference_uses_its_own_model_at_once(tmp_path, training_data, unwritten_data):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 from support.fake_callbacks import RecordingCallbacks, job_context, project_data, utterance
 from support.speech import spoken_clip
@@ -45,10 +43,9 @@ def test_recorded_verses_get_their_text(tmp_path):
     assert result.facts["verses_transcribed"] == 2
     assert result.facts["skipped"][0].startswith("MAT 1:3: the recording could not be read")
     assert result.checkpoint_path is None
-    report = json.loads(
-        (callbacks.repository / "gpu_jobs/job_mmkbkzk0_abc/transcription.json").read_text("utf-8")
-    )
-    assert report["verses"][0]["reference"] == "MAT 1:3"
+    report = callbacks.repository / "gpu_jobs/job_mmkbkzk0_abc/transcription.tsv"
+    worst = report.read_text("utf-8").splitlines()[1].split("\t")
+    assert worst[0] == "MAT 1:3"
     assert (None, "Transcribing recording 2 of 3") in callbacks.heartbeats
 
 
