@@ -35,6 +35,7 @@ from tenacity import (
 
 from gitlab_jobs import paths
 from gitlab_jobs.errors import (
+    AlreadyExists,
     Conflict,
     LeaseLost,
     Missing,
@@ -46,6 +47,7 @@ from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.response import Response, dump_response, parse_response
 from gitlab_jobs.store import (
     Change,
+    Committed,
     Delete,
     FileVersion,
     Move,
@@ -75,6 +77,18 @@ class Patience:
             before_sleep=_log_retry,
             reraise=True,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A final commit that is on the branch.
+
+    `commit` is None if its reply was lost; `edits` are the updates of all tries, the last one included.
+    """
+
+    job: Job
+    commit: Committed | None
+    edits: tuple[Update, ...]
 
 
 class Lease:
@@ -130,7 +144,7 @@ class Lease:
         patience: Patience,
         state: JobState,
         **fields: Any,
-    ) -> None:
+    ) -> Published:
         """Publish results, the final response and the lease's end in one commit.
 
         Args:
@@ -138,6 +152,9 @@ class Lease:
             patience: how long to keep trying.
             state: the final state.
             fields: further fields of the response.
+
+        Returns:
+            What `mending` needs to see whether a person was overwritten in passing.
 
         Raises:
             LeaseLost: nothing was and nothing will be published.
@@ -148,15 +165,21 @@ class Lease:
                 self._response, state=state, lease=None, lease_n=None, progress=None, **fields
             )
 
+            edits: list[Update] = []
+
             def changes() -> list[Change]:
-                return [*compose(), self._update(response), Delete(self._path)]
+                composed = compose()
+                edits.extend(change for change in composed if isinstance(change, Update))
+                return [*composed, self._update(response), Delete(self._path)]
 
             def is_done(found: Mapping[str, FileVersion]) -> bool:
-                there = parse_response(found[self._response_path].content)
+                version = found.get(self._response_path)
+                there = None if version is None else parse_response(version.content)
                 return there is not None and there.claim == response.claim and there.state == state
 
-            self._write(_Step(f"finish ({state})", changes, is_done), patience)
+            commit = self._write(_Step(f"finish ({state})", changes, is_done), patience)
             self._response = response
+            return Published(self.job, commit, tuple(edits))
 
     def release(self, patience: Patience) -> None:
         """Give the job back: it becomes pending again, with nothing left behind."""
@@ -176,23 +199,31 @@ class Lease:
     def _update(self, response: Response) -> Update:
         return Update(self._response_path, dump_response(response))
 
-    def _write(self, step: _Step, patience: Patience) -> None:
+    def _write(self, step: _Step, patience: Patience) -> Committed | None:
+        """Carry out a step; None if it happened but its reply was lost."""
         message = f"scriptorium: {step.verb} job {self.job.job_id}"
+        committed: Committed | None = None
         for attempt in patience.attempts():
             with attempt:
                 try:
-                    self._store.commit(step.changes(), message)
-                except (Missing, OutcomeUnknown) as error:
+                    committed = self._store.commit(step.changes(), message)
+                except (AlreadyExists, Missing, OutcomeUnknown) as error:
                     self._read_back(step, error)
+        return committed
 
     def _read_back(self, step: _Step, error: StoreError) -> None:
         """Return if the step is on the branch after all; else say whether trying again makes sense."""
-        found = self._store.read({self._response_path, self._path, *step.probes})
+        named = {self._response_path, self._path, *step.probes}
+        found = self._store.read(named)
         if self._response_path not in found:
             raise LeaseLost(CancelReason.FOLDER_DELETED) from error
         if self._path in found:
             raise Conflict(f"{step.verb} did not happen; the lease still stands") from error
-        if not step.is_done(found):
+        if step.is_done(found):
+            return
+        # A person's sync may have changed the files since; what removed the lease tells who did it.
+        removal = self._store.last_commit(self._path)
+        if removal is None or not step.is_done(self._store.read(named, removal.id)):
             raise LeaseLost(CancelReason.LEASE_LOST) from error
 
 

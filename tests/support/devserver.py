@@ -170,6 +170,13 @@ class DevServer:
         """Change the fault switch."""
         requests.post(f"{self.url}/-/faults", json=faults, timeout=10).raise_for_status()
 
+    def fault_rules(self) -> list[dict[str, Any]]:
+        """Return the rules that are on, with how often each `fired`."""
+        found: list[dict[str, Any]] = requests.get(f"{self.url}/-/faults", timeout=10).json()[
+            "rules"
+        ]
+        return found
+
     def _start_process(self, port: int) -> str:
         command = [sys.executable, "-m", "devserver", "--root", str(self.root), "--port", str(port)]
         if self.config_path is not None:

@@ -1,0 +1,187 @@
+"""After a publication: did it overwrite a person, and if so, put back what they wrote.
+
+GitLab checks an update's base first and fixes the parent of the new commit a moment later; a person's sync
+that lands in between is overwritten although the commit succeeds (GitLab: `Files::MultiService`). The parent
+then holds another notebook than the one our update was made from:
+
+    base ──► lost (a person's)  = parent ──► ours      the next commit: lost, and our cells that it left alone
+      └──────── our update ───────────────────┘
+
+A cell that a person changed is theirs. Works on cells as wholes, knows no job's intentions and no lease: it
+needs the commit alone, so it can be done late. Costs nothing where nobody else committed meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gitlab_jobs import paths
+from gitlab_jobs.codex.cells import Cell, cells_of
+from gitlab_jobs.codex.notebook import JsonObject, NotebookError, load_notebook
+from gitlab_jobs.codex.timestamps import selected_at_ms
+from gitlab_jobs.lease import Patience, Published
+from gitlab_jobs.store import Committed, FileVersion, ProjectStore, Update
+
+logger = logging.getLogger(__name__)
+
+MAX_ROUNDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class _Overwritten:
+    """Three versions of one notebook: what we read, what a person made of it, what we wrote over that."""
+
+    path: str
+    base: bytes
+    lost: bytes
+    ours: bytes
+
+
+def mend(store: ProjectStore, published: Published, patience: Patience) -> tuple[str, ...]:
+    """Put back what people wrote into notebooks while a final commit passed over them.
+
+    Returns:
+        The notebooks that were repaired.
+
+    Raises:
+        StoreError: it could not be done within `patience`.
+    """
+    job_id = published.job.job_id
+    commit, edits = published.commit, published.edits
+    repaired: dict[str, None] = {}
+    for _ in range(MAX_ROUNDS):
+        edits = tuple(edit for edit in edits if paths.is_notebook_path(edit.path))
+        commit = commit or _commit_behind(store, edits)
+        overwritten = _find(store, commit, edits) if commit is not None else []
+        if not overwritten:
+            break
+        names = [found.path for found in overwritten]
+        logger.warning("job %s overlapped with edits of %s; putting them back", job_id, names)
+        repaired |= dict.fromkeys(names)
+        message = f"scriptorium: restore edits beside job {job_id}"
+        commit, edits = _repair(store, overwritten, message, patience)
+    return tuple(repaired)
+
+
+def _commit_behind(store: ProjectStore, edits: Sequence[Update]) -> Committed | None:
+    """The commit of these edits, where its reply was lost."""
+    for edit in edits:
+        commit = store.last_commit(edit.path)
+        if commit is not None:
+            return commit
+    return None
+
+
+def _find(store: ProjectStore, commit: Committed, edits: Iterable[Update]) -> list[_Overwritten]:
+    suspects = [edit for edit in edits if edit.base not in (None, commit.parent_id)]
+    if not suspects:
+        return []
+    names = {edit.path for edit in suspects}
+    after, before = store.read(names, commit.id), store.read(names, commit.parent_id)
+    bases = {base: store.read(names, base) for base in {edit.base for edit in suspects}}
+    found: list[_Overwritten] = []
+    for edit in suspects:
+        ours, lost = after.get(edit.path), before.get(edit.path)
+        if ours is None or lost is None or ours.content != edit.content:
+            continue  # an earlier try, which never reached the branch
+        base = bases[edit.base].get(edit.path)
+        if base is not None and base.blob_id != lost.blob_id:
+            found.append(_Overwritten(edit.path, base.content, lost.content, ours.content))
+    return found
+
+
+def _repair(
+    store: ProjectStore, overwritten: Collection[_Overwritten], message: str, patience: Patience
+) -> tuple[Committed | None, tuple[Update, ...]]:
+    """Commit what the notebooks should be; built anew from the branch head at every try."""
+    tried: list[Update] = []
+    committed: Committed | None = None
+    for attempt in patience.attempts():
+        with attempt:
+            heads = store.read([found.path for found in overwritten])
+            edits = [edit for found in overwritten if (edit := _edit(found, heads)) is not None]
+            tried += edits
+            committed = store.commit(edits, message) if edits else None
+    return committed, tuple(tried)
+
+
+def _edit(found: _Overwritten, heads: Mapping[str, FileVersion]) -> Update | None:
+    head = heads.get(found.path)
+    if head is None:
+        return None
+    try:
+        if head.content == found.ours:
+            content = _with_our_cells(found)
+        else:
+            content = _with_lost_cells(found, head.content)
+    except NotebookError as error:
+        logger.error("edits of %s cannot be put back: %s", found.path, error)
+        return None
+    return None if content == head.content else Update(found.path, content, head.commit_id)
+
+
+def _with_our_cells(found: _Overwritten) -> bytes:
+    """The person's version, and our cells where they changed nothing."""
+    base, ours = _by_id(found.path, found.base), _by_id(found.path, found.ours)
+    lost = load_notebook(found.path, found.lost)
+    changed: dict[int, JsonObject] = {}
+    for cell in cells_of(lost):
+        before, made = base.get(cell.id), ours.get(cell.id)
+        if before is None or made is None or made.json == before.json:
+            continue
+        if cell.json == before.json:
+            changed[cell.position] = made.json
+        else:
+            logger.warning("%s in %s stays as a person changed it", cell.name, found.path)
+    return lost.save(changed)
+
+
+def _with_lost_cells(found: _Overwritten, content: bytes) -> bytes:
+    """The branch head, which somebody has changed again, and the person's cells in it."""
+    base, ours = _by_id(found.path, found.base), _by_id(found.path, found.ours)
+    lost, head = _by_id(found.path, found.lost), load_notebook(found.path, content)
+    changed: dict[int, JsonObject] = {}
+    for cell in cells_of(head):
+        before, theirs, made = base.get(cell.id), lost.pop(cell.id, None), ours.get(cell.id)
+        if theirs is None or (before is not None and theirs.json == before.json):
+            continue
+        untouched = made is not None and made.json == cell.json
+        put_back = theirs.json if untouched else _both(theirs, cell)
+        if put_back != cell.json:
+            changed[cell.position] = put_back
+    for cell_id in lost.keys() - base.keys():
+        logger.error("the new cell %s of %s is only in the history", cell_id, found.path)
+    return head.save(changed)
+
+
+def _both(lost: Cell, head: Cell) -> JsonObject:
+    """A cell that two people changed: all history and takes, the newer text and the newer choice."""
+    metadata: dict[str, Any] = {**lost.metadata, **head.metadata}
+    for key in ("edits", "attachments"):
+        metadata[key] = _united(lost.metadata.get(key), head.metadata.get(key))
+    if selected_at_ms(lost) > selected_at_ms(head):
+        for key in ("selectedAudioId", "selectionTimestamp"):
+            metadata[key] = lost.metadata.get(key)
+    written, rewritten = lost.newest_value_edit, head.newest_value_edit
+    is_newer = written is not None and (
+        rewritten is None or written.timestamp > rewritten.timestamp
+    )
+    value = lost.value if is_newer else head.value
+    kept = {key: item for key, item in metadata.items() if item is not None}
+    return {**head.json, "value": value, "metadata": kept}
+
+
+def _united(lost: Any, head: Any) -> Any:
+    if isinstance(lost, dict) and isinstance(head, dict):
+        return {**lost, **head}
+    if isinstance(lost, list) and isinstance(head, list):
+        return [*head, *(entry for entry in lost if entry not in head)]
+    return lost if head is None else head
+
+
+def _by_id(path: str, content: bytes) -> dict[str, Cell]:
+    cells = cells_of(load_notebook(path, content))
+    return {cell.id: cell for cell in cells if cell.id}
