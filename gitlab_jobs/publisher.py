@@ -20,10 +20,12 @@ from gitlab_jobs.codex.apply import EditContext
 from gitlab_jobs.composition import compose
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.ending import Ending
+from gitlab_jobs.errors import StoreError
 from gitlab_jobs.job import Job, JobState
 from gitlab_jobs.joblog import compose_log
-from gitlab_jobs.lease import Lease, Patience
+from gitlab_jobs.lease import Lease, Patience, Published
 from gitlab_jobs.ledger import Ledger, Standing
+from gitlab_jobs.mending import mend
 from gitlab_jobs.response import ResponseResult
 from gitlab_jobs.store import Change, Create, ProjectStore, Update
 from gitlab_jobs.workspace import Workspace
@@ -52,10 +54,22 @@ class Publisher:
         job = self.lease.job
         self.ledger.note(self.store.project, job.job_id, Standing.PUBLISHING)
         reach("publish.intended")
-        self.lease.finish(lambda: self._changes(ending), patience, state, **_final_fields(ending))
+        published = self.lease.finish(
+            lambda: self._changes(ending), patience, state, **_final_fields(ending)
+        )
         reach("publish.acted")
+        self._mend(published, patience)
         self.ledger.note(self.store.project, job.job_id, Standing.DONE, self.lease.response)
         reach("publish.noted")
+
+    def _mend(self, published: Published, patience: Patience) -> None:
+        """Put back what people wrote in the moment of the commit; the job has ended all the same."""
+        try:
+            mend(self.store, published, patience)
+        except StoreError as error:
+            logger.error(
+                "job %s may have passed over edits of people: %s", published.job.job_id, error
+            )
 
     def _changes(self, ending: Ending) -> list[Change]:
         composed = compose(self.store, ending.published_contents(), self._context())
