@@ -10,20 +10,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from gitlab_jobs import errors, wire
 from gitlab_jobs.callbacks import ModelChoice, ProjectData, Purpose, Stage
 from gitlab_jobs.codex.changes import CellChange
 from gitlab_jobs.errors import JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, Job
-from runner.child import Channel, RequestFailed, Stopped
+from runner.child import RequestFailed, Stopped
+
+
+class Line(Protocol):
+    """What these callbacks need of the line to the supervisor (`runner.child.Channel`)."""
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why the child must end; None while it need not."""
+
+    def progress(self, **fields: object) -> None:
+        """Report where the work stands."""
+
+    def request(
+        self, name: str, payload: dict[str, Any], *, even_if_stopped: bool = False
+    ) -> dict[str, Any]:
+        """Have something carried out and wait for the answer."""
 
 
 class ChildCallbacks:
-    """Implements `JobCallbacks` over the child's channel."""
+    """Implements `JobCallbacks` over the child's line."""
 
-    def __init__(self, channel: Channel, job: Job, work_dir: Path) -> None:
+    def __init__(self, channel: Line, job: Job, work_dir: Path) -> None:
         """Speak for one job."""
         self._channel = channel
         self._job = job
