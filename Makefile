@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test browser-test lint check format bench clean help
+.PHONY: demo test browser-test lint check format bench bench-runner clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ check: lint test ## lint and test
 format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-runner: $(STAMP) ## what the process engine costs and gives, one table
+	$(BIN)/python -m benchmarks.runner
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

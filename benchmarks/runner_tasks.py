@@ -1,0 +1,80 @@
+"""The tasks that `benchmarks.runner` gives to executors; each costs one known thing."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+Item = dict[str, Any]
+
+
+class Work:
+    """Keeps one core busy for as long as the item says, in hash iterations."""
+
+    def __init__(self, load_s: float = 0.0) -> None:
+        self._load_s = load_s
+
+    def setup(self, device: str) -> None:
+        """Wait as long as a model would load."""
+        del device
+        time.sleep(self._load_s)
+
+    def run(self, item: Item) -> Item:
+        """Hash, crash or do nothing."""
+        if item.get("crash"):
+            os.abort()
+        burn(item.get("iterations", 0))
+        return {}
+
+
+def burn(iterations: int) -> None:
+    """Use one core; the time is proportional to the iterations."""
+    if iterations:
+        hashlib.pbkdf2_hmac("sha256", b"verse", b"salt", iterations)
+
+
+class Speech:
+    """Loads a small Whisper from disk, as a worker does, and says how long that took."""
+
+    def __init__(self, model_dir: str) -> None:
+        self._model_dir = model_dir
+        self._load_s = 0.0
+
+    def setup(self, device: str) -> None:
+        """Import, then load; only the second part is the model's own."""
+        del device
+        from transformers import WhisperForConditionalGeneration
+
+        begun = time.perf_counter()
+        WhisperForConditionalGeneration.from_pretrained(self._model_dir)
+        self._load_s = time.perf_counter() - begun
+
+    def run(self, item: Item) -> Item:
+        """Tell the model's own load time."""
+        del item
+        return {"load_s": self._load_s}
+
+
+class Hold:
+    """Fills memory for a moment and leaves a file, as a model and its transcript do."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+
+    def setup(self, device: str) -> None:
+        """Touch every page."""
+        del device
+        self._memory = mmap.mmap(-1, self._size_bytes)
+        for offset in range(0, self._size_bytes, mmap.PAGESIZE):
+            self._memory[offset] = 1
+
+    def run(self, item: Item) -> Item:
+        """Stay long enough to be seen from outside."""
+        time.sleep(0.3)
+        output = Path(item["output_dir"]) / "text.txt"
+        output.write_text("In the beginning", encoding="utf-8")
+        return {"files": [output.name]}
