@@ -25,13 +25,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.runner_tasks import burn
-from benchmarks.runner_watch import Holdings
+from benchmarks.runner_watch import Holdings, peak_above_now
 from runner.errors import SlotDied
 from runner.executors import Site, fresh_executor, warm_executor
 from runner.launch import launch_exec
 from runner.line import ParentLine
 from runner.pool import Pool, PoolOptions
 from runner.slot import Launch
+from runner.stages import Stage, StageWorkflow
 from runner.task import TaskSpec
 from runner.zygote_launch import ZygoteLauncher
 
@@ -230,6 +231,38 @@ for step in range(int(sys.argv[2])):
 """
 
 
+def stages(home: Path) -> Iterator[Row]:
+    """A model of 1.0 GiB, then one of 0.5 GiB, for two files; memory as the whole tree shares it."""
+    large, small = 1 << 30, 1 << 29
+    both = [
+        Stage("hear", task("Hold", sizes_bytes=[large])),
+        Stage("sum", task("Hold", sizes_bytes=[small])),
+    ]
+    items: list[dict[str, object]] = [{}, {}]
+    ways: dict[str, Callable[[], object]] = {
+        "file-major": lambda: list(StageWorkflow(both, Site(home / "f")).run_file_major(items)),
+        "stage-major": lambda: list(StageWorkflow(both, Site(home / "s")).run_stage_major(items)),
+        "both models in one process": lambda: _hold_both(home / "b", [large, small], len(items)),
+    }
+    shares, texts = {}, []
+    for name, work in ways.items():
+        with peak_above_now() as peak:
+            spent_s = took_s(work)
+        shares[name] = peak.bytes / large
+        texts.append(f"{name} {shares[name]:.2f} GiB in {spent_s:.1f} s")
+    yield Row(
+        "peak of two stages of 1.0 and 0.5 GiB, from outside",
+        "; ".join(texts),
+        "≤ 1.1 GiB",
+        max(shares["file-major"], shares["stage-major"]) <= 1.1,
+    )
+
+
+def _hold_both(home: Path, sizes_bytes: list[int], count: int) -> None:
+    with warm(home, task("Hold", sizes_bytes=sizes_bytes)) as pool:
+        run_all(pool, [{}] * count)
+
+
 def frames(_home: Path) -> Iterator[Row]:
     """One frame per write, another process, the parent's own reader."""
     count = 200_000
@@ -340,6 +373,7 @@ MEASURES: tuple[Measure, ...] = (
     warm_against_fresh,
     more_workers,
     fresh_start,
+    stages,
     frames,
     death,
     tiny_tasks,
