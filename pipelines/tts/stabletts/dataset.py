@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pipelines.audio.decode import Samples, decode
+from pipelines.audio.loudness import rms_db
 from pipelines.audio.silence import trim
 from pipelines.errors import AudioUnreadable, EmptyCorpus
 from pipelines.progress import Progress
@@ -91,9 +92,15 @@ class Corpus:
         """Median level of the recordings, for matching what is spoken to it."""
         return float(np.median([example.loudness_db for example in self.examples]))
 
+    @property
+    def symbols_per_s(self) -> float:
+        """Median pace of the recordings, for judging how long a text may take."""
+        paces = [len(example.ids) // 2 / example.frames for example in self.examples]
+        return float(np.median(paces)) * FRAMES_PER_S
+
 
 class Unusable(Exception):
-    """Why a clip is left out; never leaves this module."""
+    """Why a recording cannot be used, in words that complete a sentence."""
 
 
 def prepare(
@@ -162,9 +169,7 @@ def _cached_mel(audio: Path, limits: Limits, cache_dir: Path) -> tuple[Path, int
     shelf = cache_dir / digest[:2]  # so that looking one up does not list thousands
     found = next(shelf.glob(f"{key}_*.npy"), None)
     if found is None:
-        samples = _speech(audio)
-        loudness_db = rms_db(samples)
-        mel = log_mel(torch.from_numpy(_at_common_loudness(samples, loudness_db))).numpy()
+        mel, loudness_db = speech_mel(audio)
         shelf.mkdir(parents=True, exist_ok=True)
         found = shelf / f"{key}_{mel.shape[1]}_{loudness_db:.1f}.npy"
         _write(found, mel)
@@ -175,6 +180,18 @@ def _cached_mel(audio: Path, limits: Limits, cache_dir: Path) -> tuple[Path, int
     if duration_s > limits.max_s:
         raise Unusable(f"the recording is {duration_s:.0f} s long, more than {limits.max_s:.0f} s")
     return found, int(frames), float(level)
+
+
+def speech_mel(audio: Path) -> tuple[NDArray[np.float32], float]:
+    """Return the log-mel `(m, t)` of a recording at the common loudness, and the loudness it had.
+
+    Raises:
+        Unusable: It is silent, distorted or no recording.
+    """
+    samples = _speech(audio)
+    loudness_db = rms_db(samples)
+    mel = log_mel(torch.from_numpy(_at_common_loudness(samples, loudness_db)))
+    return mel.numpy(), loudness_db
 
 
 def _speech(audio: Path) -> Samples:
@@ -192,11 +209,6 @@ def _speech(audio: Path) -> Samples:
     if clipped > MAX_CLIPPED_SHARE:
         raise Unusable(f"the recording is distorted ({clipped:.0%} of it is clipped)")
     return samples
-
-
-def rms_db(samples: Samples) -> float:
-    """Return the level of a waveform relative to full scale."""
-    return float(10 * np.log10(np.square(samples, dtype=np.float64).mean() + 1e-12))
 
 
 def _at_common_loudness(samples: Samples, loudness_db: float) -> Samples:

@@ -20,6 +20,7 @@ from pipelines.training import batching
 from pipelines.training.loop import Evaluation, Loss
 from pipelines.tts.stabletts.dataset import Example
 from pipelines.tts.stabletts.model import Batch, Draws, Losses, StableTTS
+from pipelines.tts.stabletts.reference import Reference
 from pipelines.tts.stabletts.settings import TrainingConfig
 from pipelines.tts.stabletts.vocabulary import Vocabulary
 from pipelines.tts.stabletts.voice import FILE_NAME, Voice
@@ -73,6 +74,7 @@ class VoiceTask:
         self.training = list(training)
         self.validation = list(validation)
         self.facts: dict[str, Any] = {}
+        self.reference: Reference | None = None
         self._device = torch.device("cpu")
         self._dtype = torch.float32
         self._lengths = [example.frames for example in self.training]
@@ -145,7 +147,8 @@ class VoiceTask:
         """Write the voice that the average makes."""
         facts = {**self.facts, "training": asdict(self.config)}
         facts["validation_clips"] = [example.id for example in self.validation]
-        Voice(self.networks.average, self.vocabulary, facts).save(directory / FILE_NAME)
+        voice = Voice(self.networks.average, self.vocabulary, facts, self.reference)
+        voice.save(directory / FILE_NAME)
 
     def _plan(self, epoch: int) -> batching.BatchPlan:
         frames = self.config.frames_per_batch

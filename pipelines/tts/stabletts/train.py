@@ -24,6 +24,7 @@ from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, LoopConfig, best_so_far, fit
 from pipelines.tts.stabletts.dataset import Clip, Corpus, SkippedClip, prepare
 from pipelines.tts.stabletts.model import StableTTS
+from pipelines.tts.stabletts.reference import choose
 from pipelines.tts.stabletts.settings import TrainingConfig
 from pipelines.tts.stabletts.task import VoiceTask
 from pipelines.tts.stabletts.text import FrontEnd, TextSettings
@@ -60,6 +61,7 @@ class TrainResult:
     speech_s: float
     padding_waste: float
     skipped: tuple[SkippedClip, ...]
+    reference: str  # the clip whose voice it speaks with
 
 
 def train(
@@ -129,7 +131,8 @@ def _task(
         [examples[i] for i in training],
         [examples[i] for i in validation],
     )
-    task.facts["loudness_db"] = corpus.loudness_db
+    task.facts |= {"loudness_db": corpus.loudness_db, "symbols_per_s": corpus.symbols_per_s}
+    task.reference = choose(examples)
     return task
 
 
@@ -176,4 +179,5 @@ def _summary(result: FitResult, task: VoiceTask, corpus: Corpus, home: Path) -> 
         speech_s=corpus.duration_s,
         padding_waste=task.padding_waste,
         skipped=corpus.skipped,
+        reference=task.reference.id if task.reference else "",
     )

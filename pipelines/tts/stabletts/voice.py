@@ -14,10 +14,12 @@ from typing import Any
 
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import Tensor
 
 from pipelines.errors import BadCheckpoint
 from pipelines.tts.stabletts.config import HOP_LENGTH, N_FFT, SAMPLE_RATE, ModelConfig
 from pipelines.tts.stabletts.model import StableTTS
+from pipelines.tts.stabletts.reference import Reference
 from pipelines.tts.stabletts.symbols import SYMBOLS
 from pipelines.tts.stabletts.text import FrontEnd, TextSettings
 from pipelines.tts.stabletts.vocabulary import Vocabulary
@@ -25,18 +27,20 @@ from pipelines.tts.stabletts.weights import is_safetensors, load_model, read_sta
 
 FILE_NAME = "voice.safetensors"
 HEADER = "voice"  # the entry of the safetensors header that carries our JSON
+REFERENCE = "reference_mel"  # (m, t), beside the weights
 FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """Everything that speaking needs except a vocoder and a reference recording."""
+    """Everything that speaking needs except a vocoder; older voices also lack a reference."""
 
     model: StableTTS
     vocabulary: Vocabulary
     facts: Mapping[str, Any] = field(
         default_factory=dict
-    )  # loudness, training settings: plain JSON
+    )  # loudness, pace, training settings: plain JSON
+    reference: Reference | None = None  # the recording whose voice it speaks with
 
     def save(self, path: Path) -> None:
         """Write weights and description into one file."""
@@ -46,11 +50,14 @@ class Voice:
             "mel": mel_settings(),
             "vocabulary": self.vocabulary.to_json(),
             "facts": dict(self.facts),
+            "reference": self.reference.id if self.reference else None,
         }
         tensors = {
             name: tensor.detach().float().cpu().contiguous()
             for name, tensor in self.model.state_dict().items()
         }
+        if self.reference is not None:
+            tensors[REFERENCE] = self.reference.mel.float().cpu().contiguous()
         save_file(tensors, path, metadata={HEADER: json.dumps(description, ensure_ascii=False)})
 
 
@@ -70,6 +77,7 @@ def load_voice(path: Path, settings: TextSettings | None = None) -> Voice:
         BadCheckpoint: The file is broken, unsafe, or not a voice.
     """
     state = read_state(path)
+    mel_of_reference = state.pop(REFERENCE, None)
     description = _description(path) if is_safetensors(path) else None
     if description is None:
         model = load_model(state)
@@ -83,11 +91,20 @@ def load_voice(path: Path, settings: TextSettings | None = None) -> Voice:
         vocabulary = Vocabulary.from_json(description["vocabulary"])
         config = ModelConfig(**description["model"])
         mel, facts = description["mel"], dict(description["facts"])
+        reference = _reference(mel_of_reference, description.get("reference"), config)
     except (KeyError, TypeError, ValueError) as error:
         raise BadCheckpoint(f"the description in {path.name} is damaged: {error}") from error
     if mel != mel_settings() or len(vocabulary) != config.n_vocab:
         raise BadCheckpoint(f"{path.name} was trained with other settings: {mel}")
-    return Voice(load_model(state, config), vocabulary, facts)
+    return Voice(load_model(state, config), vocabulary, facts, reference)
+
+
+def _reference(mel: Tensor | None, identity: str | None, config: ModelConfig) -> Reference | None:
+    if mel is None:
+        return None
+    if mel.dim() != 2 or len(mel) != config.n_mels or not mel.shape[1]:
+        raise ValueError(f"its reference has the shape {tuple(mel.shape)}")
+    return Reference(mel, str(identity))
 
 
 def _description(path: Path) -> dict[str, Any] | None:
