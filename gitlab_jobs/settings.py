@@ -83,6 +83,7 @@ class WorkerSettings(BaseSettings):
         extra="forbid",
         env_prefix="SCRIPTORIUM_",
         env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
         env_ignore_empty=True,
         cli_kebab_case=True,
         cli_implicit_flags="toggle",
@@ -154,7 +155,7 @@ def load_settings(argv: Sequence[str]) -> WorkerSettings:
     """
     file_values = _read_config_file(_config_path(argv))
     plain = {
-        field: os.environ[name] for name, field in PLAIN_VARIABLES.items() if name in os.environ
+        field: os.environ[name] for name, field in PLAIN_VARIABLES.items() if os.environ.get(name)
     }
 
     class Loaded(WorkerSettings):
