@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 
 from gitlab_jobs import paths
 from gitlab_jobs.crashpoints import reach
-from gitlab_jobs.errors import AlreadyExists, OutcomeUnknown
+from gitlab_jobs.errors import AlreadyExists, Conflict, Missing, OutcomeUnknown
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience, token_content
 from gitlab_jobs.response import Response, dump_response
@@ -65,20 +65,20 @@ def claim(
         attempt=attempt,
         retry_count=attempt,
     )
-    # Left over where a person deleted response.yaml by hand: its owner must not come back to life.
-    leftovers = store.list_folder(paths.lease_folder(job.job_id))
     changes: list[Change] = [
         Create(paths.response_path(job.job_id), dump_response(response)),
         Create(lease_path, token_content(response)),
-        *(Delete(path) for path in leftovers),
     ]
     claimant.announce(store.project, job, lease_path, response)
     reach("claim.intended")
     for trial in patience.attempts():
         with trial:
             try:
-                store.commit(changes, f"scriptorium: claim job {job.job_id}")
-            except (AlreadyExists, OutcomeUnknown) as error:
+                # Left over where a person deleted response.yaml by hand: its owner must not come back.
+                leftovers = store.list_folder(paths.lease_folder(job.job_id))
+                cleared = [Delete(path) for path in leftovers if path != lease_path]
+                store.commit([*changes, *cleared], f"scriptorium: claim job {job.job_id}")
+            except (AlreadyExists, Missing, OutcomeUnknown) as error:
                 _settle_claim(store, job, lease_path, error)
     reach("claim.acted")
     logger.info("claimed job %s in %s, attempt %d", job.job_id, store.project.path, attempt)
@@ -91,16 +91,15 @@ def acknowledge_cancel(store: ProjectStore, job_id: str, claimant: Claimant) -> 
     Raises:
         AlreadyExists: somebody answered or claimed it already.
     """
-    _answer(
-        store,
-        job_id,
-        Response(
-            worker_id=claimant.worker_id,
-            state=JobState.CANCELED,
-            timestamp=datetime.now(UTC),
-            termination_reason=CancelReason.USER_CANCELED.value,
-        ),
+    response = Response(
+        worker_id=claimant.worker_id,
+        state=JobState.CANCELED,
+        timestamp=datetime.now(UTC),
+        termination_reason=CancelReason.USER_CANCELED.value,
     )
+    reach("acknowledge.intended")
+    _answer(store, job_id, response)
+    reach("acknowledge.acted")
 
 
 def refuse(store: ProjectStore, job_id: str, message: str, claimant: Claimant) -> None:
@@ -109,17 +108,16 @@ def refuse(store: ProjectStore, job_id: str, message: str, claimant: Claimant) -
     Raises:
         AlreadyExists: somebody answered it already.
     """
-    _answer(
-        store,
-        job_id,
-        Response(
-            worker_id=claimant.worker_id,
-            state=JobState.FAILED,
-            timestamp=datetime.now(UTC),
-            error_message=f"This job cannot be run: {message}.",
-            error_code="MANIFEST_INVALID",
-        ),
+    response = Response(
+        worker_id=claimant.worker_id,
+        state=JobState.FAILED,
+        timestamp=datetime.now(UTC),
+        error_message=f"This job cannot be run: {message}.",
+        error_code="MANIFEST_INVALID",
     )
+    reach("refuse.intended")
+    _answer(store, job_id, response)
+    reach("refuse.acted")
 
 
 def _answer(store: ProjectStore, job_id: str, response: Response) -> None:
@@ -131,7 +129,10 @@ def _answer(store: ProjectStore, job_id: str, response: Response) -> None:
 
 
 def _settle_claim(
-    store: ProjectStore, job: Job, lease_path: str, error: AlreadyExists | OutcomeUnknown
+    store: ProjectStore,
+    job: Job,
+    lease_path: str,
+    error: AlreadyExists | Missing | OutcomeUnknown,
 ) -> None:
     """Return if the claim is ours after all (a lost reply met by its retry); else raise."""
     response_path = paths.response_path(job.job_id)
@@ -140,4 +141,7 @@ def _settle_claim(
         return
     if response_path in found:
         raise AlreadyExists(f"job {job.job_id} is somebody else's") from error
-    raise error
+    if isinstance(error, OutcomeUnknown):
+        raise error
+    # Somebody came and went: a leftover is gone that we named, or a response that was in our way.
+    raise Conflict(f"the folder of job {job.job_id} has changed") from error

@@ -18,7 +18,8 @@ from datetime import UTC, datetime
 
 from gitlab_jobs import paths
 from gitlab_jobs.claims import NONCE_BYTES, Claimant
-from gitlab_jobs.errors import AlreadyExists, Missing, OutcomeUnknown
+from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.errors import AlreadyExists, Conflict, Missing, OutcomeUnknown, StoreError
 from gitlab_jobs.job import Job, JobState
 from gitlab_jobs.lease import Lease, Patience, token_content
 from gitlab_jobs.response import Response, dump_response, parse_response
@@ -93,12 +94,14 @@ def take_over(
     verb = "give up" if gives_up else "take over"
     if not gives_up:
         claimant.announce(store.project, job, following, response)
+    reach("giveup.intended" if gives_up else "takeover.intended")
     for trial in patience.attempts():
         with trial:
             try:
                 store.commit(changes, f"scriptorium: {verb} job {job.job_id}")
-            except (AlreadyExists, Missing, OutcomeUnknown) as error:
+            except (AlreadyExists, Conflict, Missing, OutcomeUnknown) as error:
                 _settle(store, stale, following, response, error)
+    reach("giveup.acted" if gives_up else "takeover.acted")
     logger.warning("%s: job %s of %s, attempt %d", verb, job.job_id, seen.worker_id, attempts)
     if gives_up:
         return None
@@ -178,18 +181,16 @@ def _lease_there(store: ProjectStore, job: Job, seen: Response) -> str | None:
 
 
 def _settle(
-    store: ProjectStore,
-    stale: Stale,
-    following: str,
-    response: Response,
-    error: AlreadyExists | Missing | OutcomeUnknown,
+    store: ProjectStore, stale: Stale, following: str, response: Response, error: StoreError
 ) -> None:
     """Return if the take-over is ours after all; raise `AlreadyExists` if it never can be."""
-    found = store.read([stale.version.path, following])
+    found = store.read([stale.version.path, following, *filter(None, [stale.lease_path])])
     there = found.get(stale.version.path)
     current = parse_response(there.content) if there is not None else None
     if current is not None and current.claim == response.claim:
         return
-    if isinstance(error, OutcomeUnknown) and there == stale.version:
-        raise error
+    is_as_seen = there is not None and there.blob_id == stale.version.blob_id
+    is_held_as_seen = stale.lease_path in found if stale.lease_path else following not in found
+    if is_as_seen and is_held_as_seen:
+        raise Conflict(f"the branch moved; job {stale.job.job_id} is as stale as it was") from error
     raise AlreadyExists(f"job {stale.job.job_id} is somebody else's") from error
