@@ -50,6 +50,7 @@ from gitlab_jobs.store import (
     Committed,
     Delete,
     FileVersion,
+    Guard,
     Move,
     ProjectStore,
     Update,
@@ -102,6 +103,7 @@ class Lease:
         self._lock = threading.Lock()
         self._path = lease_path
         self._response = response
+        self._is_over = False
         self.job = job
 
     @property
@@ -119,6 +121,11 @@ class Lease:
         """Which attempt this is, from 1."""
         return self._response.attempt or 1
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the job was ended or given back: there is nothing left to renew."""
+        return self._is_over
+
     def renew(self, patience: Patience, **fields: Any) -> None:
         """Move the lease to its next name and refresh `response.yaml` with these fields.
 
@@ -126,17 +133,44 @@ class Lease:
             LeaseLost: somebody took over, or the job's folder is gone.
             StoreError: it could not be done within `patience`; the lease still stands.
         """
-        with self._lock:
+
+        def step() -> _Step:
             number = (self._response.lease_n or 1) + 1
             following = paths.lease_path(self.job.job_id, number, str(self._response.claim))
             response = _stamped(self._response, lease=following, lease_n=number, **fields)
-            changes: list[Change] = [
-                Move(self._path, following, token_content(response)),
-                self._update(response),
-            ]
-            step = _Step("renew", lambda: changes, lambda found: following in found, (following,))
-            self._write(step, patience)
-            self._path, self._response = following, response
+            return _Step(
+                "renew",
+                (Move(self._path, following, token_content(response)), self._update(response)),
+                response,
+                following,
+            )
+
+        self._write(step, patience, lambda step, found: str(step.following) in found)
+
+    def publish_part(
+        self, compose: Callable[[], Sequence[Change]], patience: Patience, part: str
+    ) -> Published:
+        """Publish some of the results of a large job ahead of its end, as the owner or not at all.
+
+        Args:
+            compose: makes the changes from the newest files; none of them means it is done already.
+            patience: how long to keep trying.
+            part: what it is, in words for the commit message.
+
+        Raises:
+            LeaseLost: nothing was and nothing will be published.
+            StoreError: it could not be done within `patience`.
+        """
+        edits: list[Update] = []
+
+        def step() -> _Step:
+            composed = compose()
+            edits.extend(change for change in composed if isinstance(change, Update))
+            guarded = (*composed, Guard(self._path)) if composed else ()
+            return _Step(f"publish {part} of", guarded, self._response, self._path)
+
+        commit = self._write(step, patience, lambda _step, _found: False)
+        return Published(self.job, commit, tuple(edits))
 
     def finish(
         self,
@@ -160,37 +194,39 @@ class Lease:
             LeaseLost: nothing was and nothing will be published.
             StoreError: it could not be done within `patience`; nothing was published.
         """
-        with self._lock:
+        edits: list[Update] = []
+
+        def step() -> _Step:
+            composed = compose()
+            edits.extend(change for change in composed if isinstance(change, Update))
             response = _stamped(
                 self._response, state=state, lease=None, lease_n=None, progress=None, **fields
             )
+            changes = (*composed, self._update(response), Delete(self._path))
+            return _Step(f"finish ({state})", changes, response, None)
 
-            edits: list[Update] = []
+        def is_done(step: _Step, found: Mapping[str, FileVersion]) -> bool:
+            version = found.get(self._response_path)
+            there = None if version is None else parse_response(version.content)
+            return there is not None and there.claim == step.response.claim and there.state == state
 
-            def changes() -> list[Change]:
-                composed = compose()
-                edits.extend(change for change in composed if isinstance(change, Update))
-                return [*composed, self._update(response), Delete(self._path)]
-
-            def is_done(found: Mapping[str, FileVersion]) -> bool:
-                version = found.get(self._response_path)
-                there = None if version is None else parse_response(version.content)
-                return there is not None and there.claim == response.claim and there.state == state
-
-            commit = self._write(_Step(f"finish ({state})", changes, is_done), patience)
-            self._response = response
-            return Published(self.job, commit, tuple(edits))
+        commit = self._write(step, patience, is_done)
+        return Published(self.job, commit, tuple(edits))
 
     def release(self, patience: Patience) -> None:
         """Give the job back: it becomes pending again, with nothing left behind."""
-        with self._lock:
-            changes: list[Change] = [Delete(self._response_path), Delete(self._path)]
-            try:
-                self._write(_Step("release", lambda: changes, lambda _: False), patience)
-            except LeaseLost as lost:
-                # Our own delete with a lost reply looks exactly like a folder a person deleted.
-                if lost.reason is not CancelReason.FOLDER_DELETED:
-                    raise
+
+        def step() -> _Step:
+            changes = (Delete(self._response_path), Delete(self._path))
+            return _Step("release", changes, self._response, None)
+
+        try:
+            self._write(step, patience, lambda _step, _found: False)
+        except LeaseLost as lost:
+            # Our own delete with a lost reply looks exactly like a folder a person deleted.
+            if lost.reason is not CancelReason.FOLDER_DELETED:
+                raise
+            self._is_over = True
 
     @property
     def _response_path(self) -> str:
@@ -199,42 +235,61 @@ class Lease:
     def _update(self, response: Response) -> Update:
         return Update(self._response_path, dump_response(response))
 
-    def _write(self, step: _Step, patience: Patience) -> Committed | None:
-        """Carry out a step; None if it happened but its reply was lost."""
-        message = f"scriptorium: {step.verb} job {self.job.job_id}"
+    def _write(
+        self, make_step: Callable[[], _Step], patience: Patience, is_done: _IsDone
+    ) -> Committed | None:
+        """Carry out a step; None if it happened but its reply was lost.
+
+        The lock is held for one try at a time: while a final commit waits for the server to come back,
+        the heartbeat goes on renewing, and the next try starts from the name it left.
+        """
         committed: Committed | None = None
         for attempt in patience.attempts():
-            with attempt:
-                try:
-                    committed = self._store.commit(step.changes(), message)
-                except (AlreadyExists, Missing, OutcomeUnknown) as error:
-                    self._read_back(step, error)
+            with attempt, self._lock:
+                step = make_step()
+                if step.changes:
+                    committed = self._try(step, is_done)
+                self._response = step.response
+                self._is_over = step.following is None
+                self._path = step.following or self._path
         return committed
 
-    def _read_back(self, step: _Step, error: StoreError) -> None:
+    def _try(self, step: _Step, is_done: _IsDone) -> Committed | None:
+        message = f"scriptorium: {step.verb} job {self.job.job_id}"
+        try:
+            return self._store.commit(step.changes, message)
+        except (AlreadyExists, Missing, OutcomeUnknown) as error:
+            self._read_back(step, is_done, error)
+            return None
+
+    def _read_back(self, step: _Step, is_done: _IsDone, error: StoreError) -> None:
         """Return if the step is on the branch after all; else say whether trying again makes sense."""
-        named = {self._response_path, self._path, *step.probes}
+        named = {self._response_path, self._path, step.following or self._path}
         found = self._store.read(named)
         if self._response_path not in found:
             raise LeaseLost(CancelReason.FOLDER_DELETED) from error
         if self._path in found:
             raise Conflict(f"{step.verb} did not happen; the lease still stands") from error
-        if step.is_done(found):
+        if is_done(step, found):
             return
         # A person's sync may have changed the files since; what removed the lease tells who did it.
         removal = self._store.last_commit(self._path)
-        if removal is None or not step.is_done(self._store.read(named, removal.id)):
+        if removal is None or not is_done(step, self._store.read(named, removal.id)):
             raise LeaseLost(CancelReason.LEASE_LOST) from error
 
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One guarded commit: how to build it, and how to recognise it if the reply was lost."""
+    """One guarded commit, and what is true after it: the response, and the lease's name (None: over)."""
 
     verb: str
-    changes: Callable[[], Sequence[Change]]
-    is_done: Callable[[Mapping[str, FileVersion]], bool]
-    probes: tuple[str, ...] = ()
+    changes: Sequence[Change]
+    response: Response
+    following: str | None
+
+
+_IsDone = Callable[[_Step, Mapping[str, FileVersion]], bool]
+"""Recognises a step in what was read back, after its reply was lost and the lease is gone."""
 
 
 def token_content(response: Response) -> bytes:
