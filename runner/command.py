@@ -1,7 +1,7 @@
 """A task around an external program, such as a speech recogniser's command line.
 
-One process per item, with its own time limit, in its own group, its output bounded. Run it under a warm or
-fresh executor and the program dies with the child that started it. Knows nothing of what the program does.
+One process per item, with its own time limit, on a leash, its output bounded: whatever ends the item or this
+process ends the program and all it has started. Knows nothing of what the program does.
 """
 
 from __future__ import annotations
@@ -9,15 +9,18 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import signal
 import subprocess
+import sys
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Mapping, Sequence
 from typing import IO
 
+from runner.environment import command_environment
 from runner.errors import TaskTimeout
 from runner.frames import JsonObject
+from runner.keeper import END_TREE, KeeperReport
+from runner.launch import PYTHON_FLAGS
 
 _PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 _TOLD_BYTES = 4096
@@ -38,7 +41,11 @@ class CommandTask:
     """Runs `argv` for each item, with the item's values in place of `{name}`."""
 
     def __init__(
-        self, argv: Sequence[str], timeout_s: float = 3600.0, max_output_bytes: int = 8 << 20
+        self,
+        argv: Sequence[str],
+        timeout_s: float = 3600.0,
+        max_output_bytes: int = 8 << 20,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """Describe the program.
 
@@ -47,10 +54,14 @@ class CommandTask:
                 arguments that are names, so that none of them can be taken for an option.
             timeout_s: for one item.
             max_output_bytes: beyond this the program's output is cut.
+            environment: added to what a child of ours gets; the caller's own is never passed on.
         """
         self._argv = list(argv)
         self._timeout_s = timeout_s
         self._max_output_bytes = max_output_bytes
+        self._environment = dict(environment or {})
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def setup(self, device: str) -> None:
         """Find the program; the device is in the environment already.
@@ -81,19 +92,47 @@ class CommandTask:
             text = output.read(self._max_output_bytes).decode("utf-8", "replace")
         return {"output": text}
 
+    def stop(self) -> None:
+        """End the program that runs now, if any, and all it has started; from any thread."""
+        with self._lock:
+            if self._process is not None:
+                self._process.send_signal(END_TREE)
+
     def _execute(self, argv: list[str], output: IO[bytes], errors: IO[bytes]) -> int:
-        process = subprocess.Popen(
-            argv, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, process_group=0
-        )
+        report_fd = os.memfd_create("report")
         try:
-            return process.wait(self._timeout_s)
-        except subprocess.TimeoutExpired:
-            raise TaskTimeout(self._timeout_s, argv[0]) from None
+            process = self._start(argv, output, errors, report_fd)
+            try:
+                process.wait(self._timeout_s)
+            except subprocess.TimeoutExpired:
+                raise TaskTimeout(self._timeout_s, argv[0]) from None
+            finally:
+                self.stop()
+                process.wait()
+                with self._lock:
+                    self._process = None
+            report = KeeperReport.parse(os.pread(report_fd, 4096, 0))
         finally:
-            # Whatever it left in its group ends with it.
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            os.close(report_fd)
+        if report is None:
+            return process.returncode
+        return os.waitstatus_to_exitcode(report.wait_status)
+
+    def _start(
+        self, argv: list[str], output: IO[bytes], errors: IO[bytes], report_fd: int
+    ) -> subprocess.Popen[bytes]:
+        leash = ["--report-fd", str(report_fd), "--parent-pid", str(os.getpid()), "--"]
+        with self._lock:
+            self._process = subprocess.Popen(
+                [sys.executable, *PYTHON_FLAGS, "-m", "runner.leash", *leash, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=errors,
+                env=command_environment() | self._environment,
+                pass_fds=(report_fd,),
+                start_new_session=True,
+            )
+            return self._process
 
 
 def _fill(part: str, item: JsonObject) -> str:

@@ -46,6 +46,21 @@ def child_environment(
     return environment
 
 
+def command_environment() -> dict[str, str]:
+    """Build the environment of an external program that this process starts itself.
+
+    Below a child it is the child's own. In the supervisor it is the allow-list, a mark, and no GPU.
+    """
+    if MARKER in os.environ:
+        return dict(os.environ)
+    environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return environment | {
+        "LANG": "C.UTF-8",
+        "CUDA_VISIBLE_DEVICES": "",
+        MARKER: str(Marker.new()),
+    }
+
+
 def prepare_directories(work_dir: Path) -> None:
     """Create the places that the environment points to."""
     for name in (".home", ".tmp"):

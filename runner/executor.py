@@ -3,6 +3,7 @@
     inline   this thread, this process                          InlineExecutor
     warm     children that keep the task set up                 Pool of WarmSlot
     fresh    a child per item                                   Pool of FreshSlot
+    thread   threads of this process, around a program          Pool of ThreadSlot
 
 Callers know `Executor` and `TaskSpec`; they need not know which kind they were given.
 """

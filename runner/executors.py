@@ -13,6 +13,7 @@ from runner.log_pipe import Mask
 from runner.pool import Pool, PoolOptions
 from runner.slot import Launch, Recycle, Slot, SlotSpec, unmasked
 from runner.task import TaskSpec
+from runner.thread import ThreadSlot
 from runner.warm import WarmSlot
 
 
@@ -46,6 +47,17 @@ def warm_executor(
 def fresh_executor(task: TaskSpec, site: Site, options: PoolOptions | None = None) -> Pool:
     """Give every item a child of its own, as many at a time as there are devices."""
     return _pool(FreshSlot, task, site, options, Recycle())
+
+
+def thread_executor(task: TaskSpec, workers: int = 1, options: PoolOptions | None = None) -> Pool:
+    """Run a task that waits for an external program in threads of this process.
+
+    Raises:
+        PoolClosed: the task cannot be set up, with the reason.
+    """
+    pool = Pool([("cpu", ThreadSlot(task)) for _ in range(workers)], options)
+    pool.initialize()
+    return pool
 
 
 def _pool(

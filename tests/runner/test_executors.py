@@ -12,14 +12,14 @@ from support.children import TESTS_DIR
 
 from runner.errors import PoolClosed, TaskFailed
 from runner.executor import Executor
-from runner.executors import Site, fresh_executor, warm_executor
+from runner.executors import Site, fresh_executor, thread_executor, warm_executor
 from runner.frames import FrameError
 from runner.inline import InlineExecutor
 from runner.task import TaskSpec
 from runner.zygote_launch import ZygoteLauncher
 
 Make = Callable[[TaskSpec], Executor]
-KINDS = ("inline", "warm", "fresh", "fresh from a zygote")
+KINDS = ("inline", "warm", "fresh", "fresh from a zygote", "thread")
 
 
 def recite(**options: Any) -> TaskSpec:
@@ -51,6 +51,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
             site = Site(tmp_path) if launcher is None else Site(tmp_path, launch=launcher)
             if request.param == "inline":
                 made.append(InlineExecutor(task))
+            elif request.param == "thread":
+                made.append(thread_executor(task))
             elif request.param == "warm":
                 made.append(warm_executor(task, site))
             else:
