@@ -20,11 +20,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 
-from gitlab_jobs import job_child
+from gitlab_jobs import job_child, paths
 from gitlab_jobs.callbacks import JobContext
+from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.ending import Ending, load_ending, save_ending
 from gitlab_jobs.errors import LeaseLost, StoreError
-from gitlab_jobs.heartbeat import Heartbeat
+from gitlab_jobs.heartbeat import DOUBT_S, Heartbeat
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Ledger, Standing
@@ -34,6 +35,7 @@ from gitlab_jobs.publisher import Publisher
 from gitlab_jobs.service import JobService, Site
 from gitlab_jobs.settings import WorkerSettings
 from gitlab_jobs.store import ProjectStore
+from gitlab_jobs.wishes import UserWish
 from gitlab_jobs.workspace import Workspace, open_workspace
 from runner.child_process import ChildProcess, ChildSpec, Limits
 from runner.verdict import ChildExit
@@ -42,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 CHILD_ENTRY = "gitlab_jobs.job_child:run"
 POLL_S = 0.5
+WISHES = (CancelReason.USER_CANCELED, CancelReason.JOB_REMOVED)
+"""What a person asked for in the manifest, where a sync can make it vanish again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,9 @@ class Attempt:
         self._asked_to_stop: CancelReason | None = None
         self._started = datetime.now(UTC)
         self._workspace = workspace or open_workspace(bench.settings.work_dir, lease.job.job_id)
+        reach("workspace.made")
         bench.ledger.settle_in(store.project, lease.job.job_id, self._workspace.root)
+        reach("workspace.noted")
         self._outbox = Outbox()
         site = Site(
             username=bench.username,
@@ -107,6 +113,8 @@ class Attempt:
         if self._asked_to_stop is None:
             logger.info("stopping job %s: %s", self.job.job_id, reason)
             self._asked_to_stop = reason
+            if reason in WISHES:
+                self._bench.ledger.note_wish(self._store.project, self.job.job_id, reason)
             self._service.stop(reason)
             self._child.cancel(reason.value)
 
@@ -122,7 +130,7 @@ class Attempt:
         unpublished = load_ending(self._workspace)
         if unpublished is not None:
             logger.info("publishing what job %s had finished before", self.job.job_id)
-            return self._publish(unpublished)
+            return self._while_ticking(lambda: self._publish_late(unpublished), tick)
         settings = self._bench.settings
         heartbeat = Heartbeat(
             self._lease,
@@ -133,11 +141,20 @@ class Attempt:
             on_stop=self.stop,
         )
         self._child.start()
+        reach("child.started")
+        wish = self._wish_seen_before()
+        if wish is not None:
+            self.stop(wish)
         heartbeat.start()
         ended = self._await_child(tick)
-        # Writing the end may take hours of trying; the loop's own life signs must not wait for it.
+        return self._while_ticking(lambda: self._end(heartbeat, ended), tick)
+
+    def _while_ticking(
+        self, write: Callable[[], JobState | None], tick: Callable[[], CancelReason | None]
+    ) -> JobState | None:
+        """Write the end: hours of trying, perhaps, for which the loop's own life signs must not wait."""
         with ThreadPoolExecutor(max_workers=1, thread_name_prefix="publisher") as publisher:
-            written = publisher.submit(self._end, heartbeat, ended)
+            written = publisher.submit(write)
             while not wait([written], POLL_S).done:
                 tick()
             return written.result()
@@ -172,8 +189,12 @@ class Attempt:
                     self._child.kill(reason.value)
 
     def _end(self, heartbeat: Heartbeat, ended: ChildExit) -> JobState | None:
-        heartbeat.stop()
-        return self._conclude(judge(ended, self._asked_to_stop), ended)
+        reach("child.ended")
+        # The lease is kept fresh until the end is written, which may take as long as an outage.
+        try:
+            return self._conclude(judge(ended, self._asked_to_stop), ended)
+        finally:
+            heartbeat.stop()
 
     def _conclude(self, outcome: Outcome, ended: ChildExit) -> JobState | None:
         if outcome.state is None:
@@ -186,8 +207,34 @@ class Attempt:
             tuple(self._heading()),
             tuple(_closing(outcome, ended)),
         )
+        reach("ending.intended")
         save_ending(self._workspace, ending)
+        reach("ending.saved")
         return self._publish(ending)
+
+    def _publish_late(self, ending: Ending) -> JobState | None:
+        """Publish what was finished before a crash, unless its user wants it no more."""
+        try:
+            wish = self._wish_seen_before() or self._wish_now()
+        except StoreError as error:
+            logger.error("the end of job %s has to wait: %s", self.job.job_id, error)
+            return None
+        if wish is not None and ending.outcome.state is not JobState.CANCELED:
+            ending = replace(ending, outcome=Outcome(JobState.CANCELED, reason=wish))
+        return self._publish(ending)
+
+    def _wish_seen_before(self) -> CancelReason | None:
+        row = self._bench.ledger.find(self._store.project, self.job.job_id)
+        return row.wish if row is not None else None
+
+    def _wish_now(self) -> CancelReason | None:
+        wish = UserWish(self.job.job_id)
+        while True:
+            manifest = self._store.read([paths.MANIFEST_PATH]).get(paths.MANIFEST_PATH)
+            wanted = wish.look(manifest)
+            if not wish.is_in_doubt:
+                return wanted
+            self._bench.enough.wait(min(self._bench.settings.watch_s, DOUBT_S))
 
     def _publish(self, ending: Ending) -> JobState | None:
         """Write a final state; used for an ending of this process and of a killed one alike."""
@@ -222,19 +269,24 @@ class Attempt:
             # Our next start finds the lease in the ledger and goes on from the checkpoint.
             logger.info("kept job %s, to go on with it after a restart", self.job.job_id)
             return
+        reach("release.intended")
         try:
             self._lease.release(self._patience())
         except StoreError as error:
             logger.error("job %s could not be given back: %s", self.job.job_id, error)
             return
+        reach("release.acted")
         self._bench.ledger.note(self._store.project, self.job.job_id, Standing.RELEASED)
+        reach("release.noted")
         logger.info("gave job %s back; it is pending again", self.job.job_id)
 
     def _note_loss(self, reason: CancelReason | None) -> None:
         logger.warning(
             "job %s is not ours any more (%s); nothing was written", self.job.job_id, reason
         )
+        reach("loss.intended")
         self._bench.ledger.note(self._store.project, self.job.job_id, Standing.LOST)
+        reach("loss.noted")
 
     def _patience(self) -> Patience:
         return Patience(self._bench.settings.publish_s, self._bench.enough)

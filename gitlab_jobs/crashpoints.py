@@ -2,6 +2,9 @@
 
 In production `reach` compares a name with nothing and returns. With `SCRIPTORIUM_CRASH_AT=name` (or
 `name:3` for the third time it is reached) the process is killed there as by a power cut.
+
+Names are `<side effect>.<moment>`. `intended`: the next line acts. `acted`: it has happened, and only the
+outside world knows. `noted`: our own disk knows as well.
 """
 
 from __future__ import annotations
@@ -11,6 +14,61 @@ import signal
 from collections import Counter
 
 VARIABLE = "SCRIPTORIUM_CRASH_AT"
+
+POINTS = (
+    "start.locked",
+    "start.ready",
+    "scan.done",
+    "claim.intended",
+    "claim.acted",
+    "acknowledge.intended",
+    "acknowledge.acted",
+    "refuse.intended",
+    "refuse.acted",
+    "takeover.intended",
+    "takeover.acted",
+    "giveup.intended",
+    "giveup.acted",
+    "attempt.held",
+    "workspace.made",
+    "workspace.noted",
+    "child.started",
+    "child.ended",
+    "download.intended",
+    "download.acted",
+    "cache.written",
+    "cache.filled",
+    "renew.intended",
+    "renew.acted",
+    "upload.intended",
+    "upload.acted",
+    "upload.staged",
+    "takes.intended",
+    "takes.acted",
+    "takes.staged",
+    "ending.intended",
+    "ending.written",
+    "ending.saved",
+    "publish.intended",
+    "publish.composed",
+    "publish.acted",
+    "publish.noted",
+    "release.intended",
+    "release.acted",
+    "release.noted",
+    "loss.intended",
+    "loss.noted",
+    "recovery.looked",
+    "recovery.forgotten",
+    "recovery.settled",
+    "recovery.taken_up",
+    "recovery.renewed",
+    "reassert.intended",
+    "reassert.acted",
+    "prune.intended",
+    "prune.acted",
+)
+"""Every name, in the order in which a job meets them; a test holds this list against the code."""
 
 _reached: Counter[str] = Counter()
 

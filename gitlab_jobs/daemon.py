@@ -17,6 +17,7 @@ from threading import Event
 
 from gitlab_jobs.attempt import Bench
 from gitlab_jobs.claims import Claimant
+from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.doctor import examine
 from gitlab_jobs.errors import ConfigError, Denied, StoreError
 from gitlab_jobs.gitlab_catalog import GitLabCatalog
@@ -77,6 +78,7 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
         if settings.plan:
             return _report_plan(JobScanner(catalog))
         with only_instance(settings.work_dir):
+            reach("start.locked")
             kill_marked()
             with closing(Ledger(settings.work_dir / FILE_NAME)) as ledger:
                 bench = Bench(
@@ -89,6 +91,7 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
                     ledger,
                     CHILD_ENVIRONMENT,
                 )
+                reach("start.ready")
                 return _serve(settings, catalog, bench)
     except Denied as error:
         raise ConfigError(str(error), exit_code=EXIT_NO_PERMISSION) from error

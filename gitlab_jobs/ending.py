@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.outbox import Contents
 from gitlab_jobs.outcome import Outcome
 from gitlab_jobs.workspace import Workspace
@@ -51,6 +52,7 @@ def save_ending(workspace: Workspace, ending: Ending) -> None:
         file.write(_ENDING.dump_json(ending))
         file.flush()
         os.fsync(file.fileno())
+    reach("ending.written")
     temporary.replace(path)
     _sync(workspace.root)
 

@@ -19,17 +19,20 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gitlab_jobs import paths
-from gitlab_jobs.errors import LeaseLost, ManifestError, StoreError
-from gitlab_jobs.job import CancelReason, Job
+from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.errors import LeaseLost, StoreError
+from gitlab_jobs.job import CancelReason
 from gitlab_jobs.lease import Lease, Patience
-from gitlab_jobs.manifest import parse_manifest
 from gitlab_jobs.response import parse_response
-from gitlab_jobs.store import FileVersion, ProjectStore
+from gitlab_jobs.store import ProjectStore
+from gitlab_jobs.wishes import UserWish
 
 logger = logging.getLogger(__name__)
 
 STAGE_GAP_S = 60.0
 """A stage change is committed at once unless the last renewal is younger than this."""
+DOUBT_S = 10.0
+"""The second look at an entry that seems to be gone comes this soon."""
 BURST = 4
 REFILL = 1.5
 """With one token every 1.5 heartbeats and 4 at the start, no hour sees more than 12 at 300 s."""
@@ -88,6 +91,7 @@ class Heartbeat:
         self._pace = Pace(heartbeat_s, time.monotonic())
         self._status = status
         self._on_stop = on_stop
+        self._wish = UserWish(lease.job.job_id)
         self._told = False
         self._stage: str | None = None
         self._ended = threading.Event()
@@ -111,6 +115,8 @@ class Heartbeat:
 
     def turn(self, now_s: float) -> None:
         """Look once, and renew if it is time; never raises for a store's faults."""
+        if self._lease.is_over:
+            return
         try:
             reason = self._look()
             if reason is not None:
@@ -132,7 +138,8 @@ class Heartbeat:
                 self._tell(CancelReason.SHUTDOWN)
                 return
             self._turned_s = time.monotonic()
-            self._ended.wait(self._watch_s)
+            in_doubt = self._wish.is_in_doubt
+            self._ended.wait(min(self._watch_s, DOUBT_S) if in_doubt else self._watch_s)
 
     def _look(self) -> CancelReason | None:
         job = self._lease.job
@@ -147,31 +154,18 @@ class Heartbeat:
             return CancelReason.LEASE_LOST
         if self._lease.path not in found:
             return CancelReason.LEASE_LOST
-        return _wish_of_the_user(found.get(paths.MANIFEST_PATH), job)
+        return self._wish.look(found.get(paths.MANIFEST_PATH))
 
     def _renew(self, now_s: float) -> None:
         status = self._status()
+        reach("renew.intended")
         self._lease.renew(self._patience, **status.fields)
+        reach("renew.acted")
         self._stage = status.stage
         self._pace.spend(now_s)
 
     def _tell(self, reason: CancelReason) -> None:
-        if not self._told:
+        # What a look finds of a job that was ended meanwhile is our own doing.
+        if not self._told and not self._lease.is_over:
             self._told = True
             self._on_stop(reason)
-
-
-def _wish_of_the_user(manifest: FileVersion | None, job: Job) -> CancelReason | None:
-    """What the manifest says of the job now; one that cannot be read says nothing."""
-    if manifest is None:
-        return None
-    try:
-        parsed = parse_manifest(manifest.content)
-    except ManifestError as error:
-        logger.warning("the manifest cannot be read at the moment, going on: %s", error)
-        return None
-    if job.job_id not in parsed.ids:
-        return CancelReason.JOB_REMOVED
-    if any(entry.job_id == job.job_id and entry.canceled for entry in parsed.jobs):
-        return CancelReason.USER_CANCELED
-    return None

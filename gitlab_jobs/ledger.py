@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_jobs.errors import ConfigError
-from gitlab_jobs.job import Job
+from gitlab_jobs.job import CancelReason, Job
 from gitlab_jobs.response import Response, dump_response, parse_response
 from gitlab_jobs.store import ProjectRef
 
@@ -42,6 +42,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     response       BLOB NOT NULL,
     workspace      TEXT,
     resumed        INTEGER NOT NULL DEFAULT 0,
+    wish           TEXT,
     changed_at     TEXT NOT NULL,
     PRIMARY KEY (project_id, job_id)
 ) STRICT
@@ -68,7 +69,8 @@ class Standing(StrEnum):
 class Row:
     """One job: the lease it was claimed with, and the newest response that is known.
 
-    `resumed` counts how often a restarted worker has taken the attempt up again.
+    `resumed` counts how often a restarted worker has taken the attempt up again. `wish` is why the user
+    wanted it stopped, once that was seen: it holds even if a sync makes it vanish from the manifest.
     """
 
     project: ProjectRef
@@ -78,6 +80,7 @@ class Row:
     response: Response
     workspace: Path | None
     resumed: int
+    wish: CancelReason | None
 
 
 class Ledger:
@@ -148,6 +151,15 @@ class Ledger:
             job_id,
         )
 
+    def note_wish(self, project: ProjectRef, job_id: str, wish: CancelReason) -> None:
+        """The user wants this attempt to stop; what was seen first stays."""
+        self._write(
+            "UPDATE jobs SET wish = coalesce(wish, ?) WHERE project_id = ? AND job_id = ?",
+            wish.value,
+            project.id,
+            job_id,
+        )
+
     def forget(self, project: ProjectRef, job_id: str) -> None:
         """A claim that was never ours."""
         self._write("DELETE FROM jobs WHERE project_id = ? AND job_id = ?", project.id, job_id)
@@ -172,7 +184,8 @@ class Ledger:
 
     def _read(self, where: str, *values: object) -> list[Row]:
         columns = (
-            "project_id, project_path, branch, job, state, lease_path, response, workspace, resumed"
+            "project_id, project_path, branch, job, state, lease_path, response, workspace, resumed,"
+            " wish"
         )
         with self._lock:
             found = self._db.execute(f"SELECT {columns} FROM jobs {where}", values).fetchall()
@@ -180,7 +193,7 @@ class Ledger:
 
 
 def _row(*columns: Any) -> Row:
-    project_id, path, branch, job, state, lease_path, response, workspace, resumed = columns
+    project_id, path, branch, job, state, lease_path, response, workspace, resumed, wish = columns
     parsed = parse_response(response)
     if parsed is None:
         raise ValueError(f"the ledger's response of a job in {path} cannot be read")
@@ -192,6 +205,7 @@ def _row(*columns: Any) -> Row:
         parsed,
         Path(workspace) if workspace else None,
         resumed,
+        CancelReason(wish) if wish else None,
     )
 
 

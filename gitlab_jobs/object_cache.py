@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import StoreError
 from gitlab_jobs.lfs import Pointer
 
@@ -160,7 +161,9 @@ class PartialObject:
         self._file.flush()
         os.fsync(self._file.fileno())
         self._target.parent.mkdir(parents=True, exist_ok=True)
+        reach("cache.written")
         self._path.replace(self._target)
+        reach("cache.filled")
         return self._target
 
     def __enter__(self) -> PartialObject:

@@ -10,9 +10,11 @@ ending is published the same way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
+from pathlib import PurePosixPath
 from typing import Any
 
 from gitlab_jobs import paths
@@ -26,11 +28,16 @@ from gitlab_jobs.joblog import compose_log
 from gitlab_jobs.lease import Lease, Patience, Published
 from gitlab_jobs.ledger import Ledger, Standing
 from gitlab_jobs.mending import mend
+from gitlab_jobs.outbox import Contents
 from gitlab_jobs.response import ResponseResult
 from gitlab_jobs.store import Change, Create, ProjectStore, Update
 from gitlab_jobs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+
+PART_CELLS = 1000
+"""More cells than this are not written in one commit, nor more than this in one of several."""
+PART_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +61,7 @@ class Publisher:
         job = self.lease.job
         self.ledger.note(self.store.project, job.job_id, Standing.PUBLISHING)
         reach("publish.intended")
+        self._publish_parts(ending.published_contents(), patience)
         published = self.lease.finish(
             lambda: self._changes(ending), patience, state, **_final_fields(ending)
         )
@@ -61,6 +69,23 @@ class Publisher:
         self._mend(published, patience)
         self.ledger.note(self.store.project, job.job_id, Standing.DONE, self.lease.response)
         reach("publish.noted")
+
+    def _publish_parts(self, contents: Contents, patience: Patience) -> None:
+        """Write the cells of a large job ahead of its end, notebook by notebook, with pauses.
+
+        A person's editor copes badly with thousands of new files at once. A part that is on the branch
+        composes to nothing when it is tried again, so a crash in between repeats none.
+        """
+        for number, (notebook, part) in enumerate(parts_of(contents)):
+            if number:
+                patience.enough.wait(PART_PAUSE_S)
+            changes = partial(self._cells, part)
+            published = self.lease.publish_part(changes, patience, PurePosixPath(notebook).stem)
+            reach("publish.part")
+            self._mend(published, patience)
+
+    def _cells(self, part: Contents) -> Sequence[Change]:
+        return compose(self.store, part, self._context()).changes
 
     def _mend(self, published: Published, patience: Patience) -> None:
         """Put back what people wrote in the moment of the commit; the job has ended all the same."""
@@ -77,6 +102,7 @@ class Publisher:
         if ending.outcome.publishes_log:
             left_out = [f"Left out: {reason}" for reason in composed.dropped]
             changes.append(self._log_change(ending, left_out))
+        reach("publish.composed")
         return changes
 
     def _log_change(self, ending: Ending, left_out: list[str]) -> Change:
@@ -88,6 +114,20 @@ class Publisher:
 
     def _context(self) -> EditContext:
         return edit_context(self.lease.job, self.username)
+
+
+def parts_of(contents: Contents) -> list[tuple[str, Contents]]:
+    """Notebooks and what to write into each ahead of the final commit; nothing for a small job."""
+    if sum(len(changes) for changes in contents.changes.values()) <= PART_CELLS:
+        return []
+    return [
+        (
+            notebook,
+            Contents(changes={notebook: changes[start : start + PART_CELLS]}, takes=contents.takes),
+        )
+        for notebook, changes in contents.changes.items()
+        for start in range(0, len(changes), PART_CELLS)
+    ]
 
 
 def edit_context(job: Job, username: str) -> EditContext:

@@ -4,7 +4,9 @@
     claiming          our lease is there                       go on with it
     claiming          it is not                                forget it
     held, publishing  our lease is there                       go on: same workspace, same attempt
-    held, publishing  no lease, our final response             done
+    any               a newer response of another worker       lost (an older worker took it over)
+    any               no lease, our final response             done
+    any               no lease, but it ended with our response done, and rolled back since
     held, publishing  anything else                            lost: nothing is ever written
 
 "Ours" means the nonce drawn for the claim; the same worker name with another nonce is a stranger. A job
@@ -21,6 +23,7 @@ from datetime import UTC, datetime
 
 from gitlab_jobs import paths
 from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.ending import load_ending
 from gitlab_jobs.errors import Denied, Missing, StoreError
 from gitlab_jobs.lease import Lease
 from gitlab_jobs.ledger import Ledger, Row, Standing
@@ -40,6 +43,11 @@ class Resumable:
     workspace: Workspace | None
     resumed: int
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether only publishing is left to do."""
+        return self.workspace is not None and load_ending(self.workspace) is not None
+
 
 class Recovery:
     """Settles the ledger's open rows, one look each; rows that cannot be read now stay open."""
@@ -49,13 +57,12 @@ class Recovery:
         self._ledger = ledger
         self._catalog = catalog
         self._boot_id = boot_id
-        self._is_settled = False
 
     def resumable(self) -> Iterator[Resumable]:
-        """Jobs to go on with. Costs nothing once everything is settled."""
-        if self._is_settled:
-            return
-        unread = False
+        """Jobs to go on with: a predecessor's, or ours whose end could not be written yet.
+
+        Asks the server nothing while every row is settled.
+        """
         for row in self._ledger.unsettled():
             try:
                 found = self._look(row)
@@ -63,11 +70,9 @@ class Recovery:
                 raise
             except StoreError as error:
                 logger.warning("job %s cannot be looked after yet: %s", row.job.job_id, error)
-                unread = True
                 continue
             if found is not None:
                 yield found
-        self._is_settled = not unread
 
     def _look(self, row: Row) -> Resumable | None:
         store = self._catalog.open(row.project)
@@ -81,12 +86,17 @@ class Recovery:
         there = parse_response(version.content) if version is not None else None
         is_ours = there is not None and there.claim == row.response.claim
         mine = _own_lease(row, leases)
-        if mine is not None and version is not None:
+        reach("recovery.looked")
+        if mine is not None and version is not None and not _is_taken(row, there):
             return self._take_up(row, store, mine, there if there and is_ours else row.response)
-        if there is not None and is_ours and there.is_final:
-            self._settle(row, Standing.DONE, there)
+        final = there if is_ours and there and there.is_final else None
+        if final is None and not leases:
+            final = _own_end_in_history(row, store)
+        if final is not None:
+            self._settle(row, Standing.DONE, final)
         elif row.standing is Standing.CLAIMING:
             self._ledger.forget(row.project, job_id)
+            reach("recovery.forgotten")
         else:
             self._settle(row, Standing.LOST)
         return None
@@ -94,6 +104,7 @@ class Recovery:
     def _take_up(self, row: Row, store: ProjectStore, mine: str, response: Response) -> Resumable:
         logger.info("going on with job %s, which this worker held before", row.job.job_id)
         self._ledger.note(row.project, row.job.job_id, Standing.HELD)
+        reach("recovery.taken_up")
         name = paths.parse_lease_path(mine)
         current = response.model_copy(
             update={
@@ -110,6 +121,7 @@ class Recovery:
     def _settle(self, row: Row, standing: Standing, response: Response | None = None) -> None:
         logger.info("job %s was %s before this start", row.job.job_id, standing)
         self._ledger.note(row.project, row.job.job_id, standing, response)
+        reach("recovery.settled")
 
 
 def reassert(store: ProjectStore, row: Row) -> None:
@@ -129,19 +141,43 @@ def reassert(store: ProjectStore, row: Row) -> None:
         changes.append(Update(path, dump_response(final), version.commit_id))
     reach("reassert.intended")
     store.commit(changes, f"scriptorium: restore the end of job {row.job.job_id}")
+    reach("reassert.acted")
     logger.warning(
         "restored %s of job %s, which a sync had rolled back", row.response.state, row.job.job_id
     )
 
 
 def is_rolled_back(row: Row, there: Response | None) -> bool:
-    """Whether a job that ended here reads, by an older response of ours, as if it had not."""
-    return (
-        row.standing is Standing.DONE
-        and there is not None
-        and there.claim == row.response.claim
-        and not there.is_final
-    )
+    """Whether a job that ended here reads, by an older response of ours or of anybody, as if it had not."""
+    if row.standing is not Standing.DONE or there is None or there.is_final:
+        return False
+    ours, theirs = row.response.timestamp, there.timestamp
+    is_older = ours is not None and theirs is not None and theirs <= ours
+    return is_older or there.claim == row.response.claim
+
+
+def _own_end_in_history(row: Row, store: ProjectStore) -> Response | None:
+    """Our final response, if the commit that removed the last lease of the job wrote one.
+
+    So it is found even where a person's sync has rolled the file back before we looked.
+    """
+    removal = store.last_commit(paths.lease_folder(row.job.job_id))
+    if removal is None:
+        return None
+    path = paths.response_path(row.job.job_id)
+    version = store.read([path], removal.id).get(path)
+    written = parse_response(version.content) if version is not None else None
+    if written is None or written.claim != row.response.claim or not written.is_final:
+        return None
+    return written
+
+
+def _is_taken(row: Row, there: Response | None) -> bool:
+    """Whether another worker, one that knows no leases, has written itself in since our claim."""
+    if there is None or there.worker_id in (None, row.response.worker_id):
+        return False
+    ours, theirs = row.response.timestamp, there.timestamp
+    return ours is None or theirs is None or theirs >= ours
 
 
 def _own_lease(row: Row, leases: tuple[str, ...]) -> str | None:

@@ -1,6 +1,6 @@
 """The supervisor's answers to a job's child: it moves all bytes, the child never sees a token.
 
-    child ── request ──► serve ──► project_data │ checkpoint │ model │ send_files │ change_cells
+    child ── request ──► serve ──► project_data │ checkpoint │ voice │ model │ send_files │ change_cells
     child ── progress ─► note_progress ──► status() ──► heartbeat ──► response.yaml
 
 `serve` runs in a thread of its own, one request at a time. Paths that a child names are checked: local
@@ -20,13 +20,14 @@ from typing import Any
 from gitlab_jobs import paths, wire
 from gitlab_jobs.callbacks import Stage
 from gitlab_jobs.codex.changes import AddTake
+from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import JobError, UnsafePath
 from gitlab_jobs.heartbeat import Status
 from gitlab_jobs.job import CancelReason, Job
 from gitlab_jobs.lfs import parse_pointer
 from gitlab_jobs.model_source import resolve_model
 from gitlab_jobs.outbox import Outbox
-from gitlab_jobs.project_data import collect
+from gitlab_jobs.project_data import collect, fetch_recording
 from gitlab_jobs.settings import FamilySettings
 from gitlab_jobs.store import ProjectStore
 from runner.child_process import StopChild
@@ -76,6 +77,7 @@ class JobService:
             "stage": self._enter_stage,
             "project_data": self._project_data,
             "checkpoint": self._checkpoint,
+            "voice": self._voice,
             "model": self._model,
             "send_files": self._send_files,
             "change_cells": self._change_cells,
@@ -125,6 +127,7 @@ class JobService:
         return {}
 
     def _project_data(self, request: wire.WantData) -> dict[str, Any]:
+        reach("download.intended")
         data = collect(
             self._store,
             self._job,
@@ -133,6 +136,7 @@ class JobService:
             stray_dir=self._site.scratch / "audio",
             progress=self._transfer("Downloading audio"),
         )
+        reach("download.acted")
         return wire.pack(wire.PROJECT_DATA, data)
 
     def _checkpoint(self, request: wire.WantCheckpoint) -> dict[str, Any]:
@@ -147,6 +151,15 @@ class JobService:
         if pointer.oid not in files:
             raise JobError(f"The content of the model {path} is missing on the server.")
         return {"path": str(files[pointer.oid])}
+
+    def _voice(self, request: wire.WantVoice) -> dict[str, Any]:
+        recording = fetch_recording(
+            self._store,
+            request.reference,
+            stray_dir=self._site.scratch / "audio",
+            progress=self._transfer("Downloading the voice"),
+        )
+        return {"path": str(recording)}
 
     def _model(self, request: wire.WantModel) -> dict[str, Any]:
         choice = resolve_model(
@@ -169,9 +182,12 @@ class JobService:
                     raise JobError(f"{remote} is too large for a plain file")
                 self._outbox.add_text(remote, _text(local))
             return {}
+        reach("upload.intended")
         pointers = self._store.send_objects(set(files.values()), self._transfer("Uploading"))
+        reach("upload.acted")
         for remote, local in files.items():
             self._outbox.add_pointer(remote, pointers[local])
+        reach("upload.staged")
         return {}
 
     def _change_cells(self, request: wire.ChangeCells) -> dict[str, Any]:
@@ -180,9 +196,12 @@ class JobService:
         audio = {
             c.audio: self._own_file(c.audio) for c in request.changes if isinstance(c, AddTake)
         }
+        reach("takes.intended")
         pointers = self._store.send_objects(set(audio.values()), self._transfer("Uploading audio"))
+        reach("takes.acted")
         takes = {named: pointers[local] for named, local in audio.items()}
         self._outbox.add_changes(request.notebook, request.changes, takes)
+        reach("takes.staged")
         return {}
 
     def _own_file(self, path: Path) -> Path:

@@ -21,11 +21,18 @@ from typing import Protocol, TypeVar
 from gitlab_jobs import claims, takeover
 from gitlab_jobs.attempt import Attempt, Bench
 from gitlab_jobs.crashpoints import reach
-from gitlab_jobs.errors import AlreadyExists, Denied, Forbidden, Missing, StoreError
-from gitlab_jobs.job import CancelReason
+from gitlab_jobs.errors import (
+    AlreadyExists,
+    Denied,
+    Forbidden,
+    LeaseLost,
+    Missing,
+    StoreError,
+)
+from gitlab_jobs.job import CancelReason, JobState
 from gitlab_jobs.lease import Lease, Patience
-from gitlab_jobs.ledger import Standing
-from gitlab_jobs.recovery import Recovery, is_rolled_back, reassert
+from gitlab_jobs.ledger import Row, Standing
+from gitlab_jobs.recovery import Recovery, Resumable, is_rolled_back, reassert
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
 from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
 from gitlab_jobs.workspace import Workspace, prune_workspaces
@@ -108,6 +115,7 @@ class Worker:
             logger.warning("could not look for jobs, trying again later: %s", error)
             return False
         self._parts.readiness.ready()
+        reach("scan.done")
         self._answer(offers)
         return any(self._take(candidate, self._claim) for candidate in offers.candidates) or any(
             self._take(candidate, self._take_over) for candidate in offers.stale
@@ -118,12 +126,39 @@ class Worker:
         for found in self._parts.recovery.resumable():
             if self._takes_nothing_new:
                 return
-            if found.resumed >= MAX_RESUMES:
-                logger.error(
-                    "job %s was resumed too often; it is left to others", found.lease.job.job_id
-                )
-                continue
-            self._run_attempt(found.lease, found.store, found.workspace)
+            self._in_project(found.store.project, partial(self._go_on, found=found))
+
+    def _go_on(self, store: ProjectStore, found: Resumable) -> None:
+        """Take up one job: a renewal first, which proves that it is ours and keeps others away."""
+        job_id, patience = found.lease.job.job_id, self._patience()
+        try:
+            if found.has_ended:
+                pass  # the final commit is the best proof
+            elif found.resumed >= MAX_RESUMES:
+                self._give_up(store, found, patience)
+                return
+            else:
+                found.lease.renew(patience, status_message="Going on after a restart")
+            reach("recovery.renewed")
+        except LeaseLost as lost:
+            logger.warning("job %s is not ours any more (%s)", job_id, lost.reason)
+            self._parts.bench.ledger.note(store.project, job_id, Standing.LOST)
+            return
+        self._run_attempt(found.lease, found.store, found.workspace)
+
+    def _give_up(self, store: ProjectStore, found: Resumable, patience: Patience) -> None:
+        """End a job that a worker did not survive again and again."""
+        job_id = found.lease.job.job_id
+        logger.error("job %s was interrupted %d times; it is failed", job_id, found.resumed)
+        found.lease.finish(
+            tuple,
+            patience,
+            JobState.FAILED,
+            status_message=None,
+            error_message=f"The worker was interrupted {found.resumed} times while it ran this job.",
+            error_code="RUNNER_INTERRUPTED",
+        )
+        self._parts.bench.ledger.note(store.project, job_id, Standing.DONE, found.lease.response)
 
     def _answer(self, offers: Offers) -> None:
         """Reply to what needs no work: canceled before it started, or unreadable."""
@@ -157,11 +192,10 @@ class Worker:
 
     def _take_over(self, store: ProjectStore, candidate: Candidate) -> Lease | None:
         stale = takeover.examine(store, candidate.job)
-        if stale is None:
+        if stale is None or self._ended_here(store, candidate) is not None:
             return None
-        patience = Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
         return takeover.take_over(
-            store, stale, self._parts.claimant, patience, self._settings.max_attempts
+            store, stale, self._parts.claimant, self._patience(), self._settings.max_attempts
         )
 
     def _claim(self, store: ProjectStore, candidate: Candidate) -> Lease | None:
@@ -170,13 +204,17 @@ class Worker:
                 f"the account may not push to {candidate.project.default_branch}; a maintainer has to "
                 "allow developers to push there, or raise the account's role"
             )
-        row = self._parts.bench.ledger.find(store.project, candidate.job.job_id)
-        if row is not None and row.standing is Standing.DONE:
+        row = self._ended_here(store, candidate)
+        if row is not None:
             # Somebody removed the answer, not the job: it is not run a second time.
             reassert(store, row)
             return None
-        patience = Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
-        return claims.claim(store, candidate.job, self._parts.claimant, patience)
+        return claims.claim(store, candidate.job, self._parts.claimant, self._patience())
+
+    def _ended_here(self, store: ProjectStore, candidate: Candidate) -> Row | None:
+        """The ledger's row of a job that was finished here; such a job is never run again."""
+        row = self._parts.bench.ledger.find(store.project, candidate.job.job_id)
+        return row if row is not None and row.standing is Standing.DONE else None
 
     def _run_attempt(
         self, lease: Lease, store: ProjectStore, workspace: Workspace | None = None
@@ -190,12 +228,15 @@ class Worker:
             attempt.run(lambda: self._tick(job.job_id))
         except OSError:
             # No directory or no process: the next job would fare no better here, another box may.
-            lease.release(Patience(CLAIM_PATIENCE_S, self._parts.bench.enough))
+            lease.release(self._patience())
             ledger.note(store.project, job.job_id, Standing.RELEASED)
             raise
         self._finished += 1
         in_use = {row.workspace for row in ledger.unsettled() if row.workspace is not None}
         prune_workspaces(self._settings.work_dir, self._settings.keep_jobs, in_use)
+
+    def _patience(self) -> Patience:
+        return Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
 
     def _tick(self, job_id: str) -> CancelReason | None:
         signals = self._parts.signals

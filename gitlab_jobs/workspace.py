@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gitlab_jobs.crashpoints import reach
+
 logger = logging.getLogger(__name__)
 
 PREFIX = "job_"
@@ -58,5 +60,7 @@ def prune_workspaces(work_dir: Path, keep: int, in_use: Collection[Path] = ()) -
     ]
     found.sort(key=lambda path: path.name.rpartition("_")[2], reverse=True)
     for path in found[keep:]:
+        reach("prune.intended")
         shutil.rmtree(path, ignore_errors=True)
+        reach("prune.acted")
         logger.debug("removed the old job directory %s", path.name)
