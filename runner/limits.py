@@ -46,6 +46,9 @@ class Limits:
     open_files: int = 8192
     file_bytes: int | None = None
     address_space_bytes: int | None = None
+    memory_bytes: int | None = None
+    """Of the child's whole tree, sampled: a soft limit for machines without delegated control groups."""
+    memory_interval_s: float = 2.0
     threads: int | None = None
     """OMP_NUM_THREADS and its relatives; None leaves it to the libraries."""
     log_bytes: int = 4 * 1024 * 1024

@@ -31,6 +31,7 @@ from runner.oom import read_oom_counts
 from runner.orders import Orders
 from runner.serving import Progress, RequestServer, Serve, StopChild
 from runner.spec import ChildSpec
+from runner.tree_memory import MemoryWatch
 from runner.verdict import ChildExit, Observed, RemoteError, Usage, Verdict, judge
 
 logger = logging.getLogger(__name__)
@@ -53,6 +54,7 @@ class Minder:
         self._oom_before = read_oom_counts()
         self._conversation = Conversation(spec.limits, now)
         self._ladder = Ladder(spec.limits)
+        self._memory = MemoryWatch(spec.limits.memory_bytes, spec.limits.memory_interval_s, now)
         self._line = ParentLine(launched.connection)
         self._line.send("config", orders_for(spec, launched).to_json())
         self._log = ChildLog(spec.log_path, mask, spec.limits.log_bytes)
@@ -125,7 +127,8 @@ class Minder:
     def _turn(self, selector: selectors.BaseSelector) -> None:
         self._watch_connection(selector)
         before = time.monotonic()
-        sleep_s = max(0.0, min(_LONGEST_SLEEP_S, self._next_deadline() - before))
+        wake_at = min(self._next_deadline(), self._memory.next_at)
+        sleep_s = max(0.0, min(_LONGEST_SLEEP_S, wake_at - before))
         for key, _ in selector.select(sleep_s):
             if key.data() is False:
                 selector.unregister(key.fileobj)
@@ -134,6 +137,7 @@ class Minder:
             self._conversation.postpone(now - before)
             self._ladder.postpone(now - before)
         self._check_deadlines(now)
+        self._check_memory(now)
 
     def _watch_connection(self, selector: selectors.BaseSelector) -> None:
         connection = self._launched.connection
@@ -254,6 +258,14 @@ class Minder:
             detail = self._conversation.deadline()[1]
             logger.warning("child %d: %s", self.pid, detail)
             self._force(Verdict.NO_PROGRESS, detail, Rung.DUMPING)
+
+    def _check_memory(self, now: float) -> None:
+        if self._is_dead:
+            return
+        excess = self._memory.look(self._launched.pid, now)
+        if excess is not None:
+            logger.warning("child %d: %s", self.pid, excess)
+            self._force(Verdict.OOM_HOST, excess)
 
     # The end.
 

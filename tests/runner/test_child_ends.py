@@ -47,16 +47,6 @@ def test_the_cause_is_recognised_below_the_error_that_wraps_it(
     assert run(tmp_path, "fail_with", {"kind": kind, "message": message}).verdict is verdict
 
 
-def test_memory_that_runs_out_is_no_crash(tmp_path: Path) -> None:
-    """A real MemoryError under a real limit of the address space."""
-    limits = replace(QUICK, address_space_bytes=400 * 1024 * 1024)
-
-    ended = run(tmp_path, "eat_memory", limits=limits)
-
-    assert ended.verdict is Verdict.OOM_HOST
-    assert ended.usage.max_rss_bytes < 500_000_000
-
-
 def test_a_missing_library_is_told_from_a_bug(tmp_path: Path) -> None:
     """Somebody must install something."""
     ended = run(tmp_path, "missing_library")

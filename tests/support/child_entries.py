@@ -172,6 +172,19 @@ def eat_memory(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
     return {"length": len([bytearray(8 * 1024 * 1024) for _ in range(10_000)])}
 
 
+def fill_memory(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Hold memory in forked processes, shared or their own, until ended or for a moment."""
+    shared = b"x" * payload.get("shared_bytes", 0)
+    for _ in range(payload["processes"]):
+        if os.fork() == 0:
+            own = b"x" * payload.get("own_bytes", 0)
+            time.sleep(60)
+            os._exit(len(own) + len(shared) > 0)
+    channel.progress(filled=True)
+    time.sleep(payload["for_s"])
+    return {}
+
+
 def return_a_list(payload: dict[str, Any], channel: Channel) -> Any:
     """Break the entry's contract."""
     return [1]
