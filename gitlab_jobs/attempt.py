@@ -174,7 +174,7 @@ class Attempt:
             log_path=self._workspace.log_path,
             device=self._bench.device,
             environment=self._bench.child_environment,
-            limits=Limits(grace_s=self._bench.settings.grace_s),
+            limits=_limits(self._bench.settings.grace_s),
         )
 
     def _await_child(self, tick: Callable[[], CancelReason | None]) -> ChildExit:
