@@ -116,6 +116,9 @@ class JobCallbacks(Protocol):
     def download_checkpoint(self, repository_path: str) -> Path:
         """Fetch a model file below `gpu_jobs/`; raises `JobError` with words for the user."""
 
+    def download_voice(self, reference: str) -> Path:
+        """Fetch the recording that a job's `voice_reference` means; raises `JobError` if there is none."""
+
     def resolve_model(self, family: str) -> ModelChoice:
         """The operator's base model for a family; a hub model is fetched first."""
 

@@ -70,6 +70,10 @@ class ChildCallbacks:
         """A model file of the repository, as a local file."""
         return Path(self._ask("checkpoint", wire.WantCheckpoint(repository_path))["path"])
 
+    def download_voice(self, reference: str) -> Path:
+        """The recording that a job's `voice_reference` means, as a local file."""
+        return Path(self._ask("voice", wire.WantVoice(reference))["path"])
+
     def resolve_model(self, family: str) -> ModelChoice:
         """The operator's base model of a family."""
         return wire.MODEL_CHOICE.validate_python(self._ask("model", wire.WantModel(family)))

@@ -2,6 +2,7 @@
 
 One streamed archive brings notebooks and pointers; audio bytes come from the box's cache or in parallel
 from the server. A recording that cannot be had leaves its verse out, with the reason, and nothing more.
+A single recording can be asked for by the name that a job gives it.
 Knows no handler; which cells qualify is `codex.selection`.
 """
 
@@ -23,9 +24,10 @@ from gitlab_jobs.codex.selection import (
     texts_by_people,
 )
 from gitlab_jobs.codex.takes import Pointers
+from gitlab_jobs.errors import JobError
 from gitlab_jobs.job import Job
 from gitlab_jobs.lfs import Pointer, parse_pointer
-from gitlab_jobs.paths import is_notebook_path
+from gitlab_jobs.paths import is_notebook_path, resolve_voice_reference
 from gitlab_jobs.store import ProjectStore, TransferProgress
 
 logger = logging.getLogger(__name__)
@@ -77,6 +79,31 @@ def collect(
         skipped=(*selection.skipped, *unavailable.values()),
         project_texts=texts_by_people(notebooks, own_names),
     )
+
+
+def fetch_recording(
+    store: ProjectStore, reference: str, *, stray_dir: Path, progress: TransferProgress
+) -> Path:
+    """Fetch the recording that a job names as its voice, in any form that the editor writes.
+
+    Raises:
+        JobError: the name leads nowhere, or the server lacks the recording.
+        UnsafePath: the name leaves the project.
+        StoreError: the project cannot be read.
+    """
+    files = store.snapshot().files
+    path = resolve_voice_reference(reference, files.keys())
+    if path is None:
+        raise JobError(
+            "The recording that was chosen as the voice is not in the project (any more)."
+        )
+    pointer = parse_pointer(files[path])
+    if pointer is None:
+        return _keep(files[path], stray_dir)
+    found = store.fetch_objects({pointer}, progress).get(pointer.oid)
+    if found is None:
+        raise JobError("The recording that was chosen as the voice is missing on the server.")
+    return found
 
 
 def _readable_notebooks(files: Mapping[str, bytes]) -> list[Notebook]:

@@ -58,6 +58,14 @@ class WantCheckpoint:
 
 @with_config({"extra": "forbid"})
 @dataclass(frozen=True, slots=True)
+class WantVoice:
+    """Ask for the recording that a job's `voice_reference` means."""
+
+    reference: str
+
+
+@with_config({"extra": "forbid"})
+@dataclass(frozen=True, slots=True)
 class WantModel:
     """Ask for the operator's base model of a family."""
 
@@ -87,6 +95,7 @@ REQUESTS: Mapping[str, TypeAdapter[Any]] = {
     "stage": TypeAdapter(EnterStage),
     "project_data": TypeAdapter(WantData),
     "checkpoint": TypeAdapter(WantCheckpoint),
+    "voice": TypeAdapter(WantVoice),
     "model": TypeAdapter(WantModel),
     "send_files": TypeAdapter(SendFiles),
     "change_cells": TypeAdapter(ChangeCells),

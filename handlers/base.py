@@ -26,9 +26,9 @@ class HandlerModule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training half made: a model directory on this machine, and the job's result so far."""
+    """What a training half made: a model (a file or directory here), and the job's result so far."""
 
-    model_directory: Path
+    model: Path
     result: JobResult
 
 
@@ -42,7 +42,7 @@ def train_then_infer(train: TrainingHalf, infer: InferenceHalf) -> Run:
 
     def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
         trained = train(job_context, callbacks)
-        inferred = infer(job_context, callbacks, trained.model_directory)
+        inferred = infer(job_context, callbacks, trained.model)
         first = trained.result
         return JobResult(
             checkpoint_path=first.checkpoint_path,

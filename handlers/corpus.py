@@ -5,7 +5,6 @@ Knows which verse a clip belongs to; knows no audio and no model.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, ProjectData, Purpose, Stage, Utterance
 from gitlab_jobs.codex.changes import SetText
 from gitlab_jobs.job import JobResult
+from handlers.table import write_table
 
 REPORT = "transcription.tsv"
 MOST_NAMED = 20
@@ -93,31 +93,22 @@ def _write_texts(callbacks: JobCallbacks, heard: Iterable[Heard]) -> int:
 
 
 def _write_report(context: JobContext, callbacks: JobCallbacks, heard: Sequence[Heard]) -> None:
-    """Leave text, confidence and flags of every verse in the job's folder, worst first.
-
-    A table and not JSON: the editor's sync rewrites JSON files that it does not know.
-    """
+    """Leave text, confidence and flags of every verse in the job's folder, worst first."""
     path = callbacks.get_work_dir() / REPORT
-    with path.open("w", encoding="utf-8", newline="") as file:
-        table = csv.writer(file, "excel-tab", lineterminator="\n")
-        table.writerow(("verse", "confidence", "flags", "problem", "text", "cell"))
-        for item in sorted(heard, key=lambda item: item.confidence):
-            utterance = item.utterance
-            row = (
-                name(utterance),
-                f"{item.confidence:.3f}",
-                ", ".join(item.flags),
-                item.problem or "",
-                item.text,
-                utterance.cell_id,
-            )
-            table.writerow(_no_formula(value) for value in row)
+    header = ("verse", "confidence", "flags", "problem", "text", "cell")
+    rows = (
+        (
+            name(item.utterance),
+            f"{item.confidence:.3f}",
+            ", ".join(item.flags),
+            item.problem or "",
+            item.text,
+            item.utterance.cell_id,
+        )
+        for item in sorted(heard, key=lambda item: item.confidence)
+    )
+    write_table(path, header, rows)
     callbacks.upload_files_batch({f"{context.folder}/{REPORT}": path})
-
-
-def _no_formula(value: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    return f"'{value}" if value.startswith(("=", "+", "-", "@")) else value
 
 
 def _facts(heard: Sequence[Heard], written: int, data: ProjectData) -> Mapping[str, Any]:

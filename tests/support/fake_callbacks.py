@@ -76,6 +76,12 @@ class RecordingCallbacks:
             raise JobError(f"There is no model at {repository_path}.")
         return path
 
+    def download_voice(self, reference: str) -> Path:
+        path = self.repository / reference
+        if not path.is_file():
+            raise JobError(f"There is no recording at {reference}.")
+        return path
+
     def resolve_model(self, family: str) -> ModelChoice:
         return self._models.get(family, ModelChoice("tiny", "cpu", "auto"))
 
@@ -111,9 +117,10 @@ class RecordingCallbacks:
 
 
 def job_context(mode: Mode, model: str = "W2V2BERT", **fields: Any) -> JobContext:
-    """A recognition job; `fields` go into the job, `base_checkpoint` into its model."""
+    """A job of the model's kind; `fields` go into the job, `base_checkpoint` into its model."""
     spec = ModelSpec(type=model, base_checkpoint=fields.pop("base_checkpoint", None))
-    job = Job(job_id="mmkbkzk0_abc", job_type=JobType.ASR, mode=mode, model=spec, **fields)
+    kind = JobType.TTS if model == "StableTTS" else JobType.ASR
+    job = Job(job_id="mmkbkzk0_abc", job_type=kind, mode=mode, model=spec, **fields)
     return JobContext(job=job, attempt=1, worker_id="test-worker")
 
 

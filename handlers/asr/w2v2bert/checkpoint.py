@@ -1,4 +1,4 @@
-"""A recogniser's way into the repository and back: one file, and the loss curve beside it."""
+"""A recogniser's way into the repository and back: one file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,6 @@ def publish_model(job_context: JobContext, callbacks: JobCallbacks, model_direct
         pack(model_directory, archive)
         callbacks.upload_file_lfs(archive, path)
     return path
-
-
-def publish_curve(job_context: JobContext, callbacks: JobCallbacks, metrics_csv: Path) -> None:
-    """Leave the loss curve where the editor's graph looks for it, if there is one."""
-    if metrics_csv.exists():
-        path = f"{job_context.folder}/checkpoint/training_metrics.csv"
-        callbacks.upload_files_batch({path: metrics_csv})
 
 
 def fetch_model(callbacks: JobCallbacks, repository_path: str) -> Path:

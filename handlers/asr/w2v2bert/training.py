@@ -8,16 +8,15 @@ from typing import Any
 
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, ModelChoice, Purpose, Stage
 from gitlab_jobs.errors import JobCanceledException
-from gitlab_jobs.job import CancelReason, Job, JobResult
+from gitlab_jobs.job import Job, JobResult
 from handlers import corpus
-from handlers.asr.w2v2bert.checkpoint import fetch_model, publish_curve, publish_model
+from handlers.asr.w2v2bert.checkpoint import fetch_model, publish_model
 from handlers.asr.w2v2bert.summary import training_facts, training_summary
 from handlers.base import Heartbeat, Trained
+from handlers.publishing import KEEPS_MODEL, publish_curve
 from pipelines.asr.w2v2bert import train as trainer
 from pipelines.asr.w2v2bert.config import RecogniserConfig, standard, tiny
 
-KEEPS_MODEL = (CancelReason.USER_CANCELED, CancelReason.TIMEOUT)
-"""Ends after which the best model so far is still worth having."""
 CLIP_S = 10.0
 """A job's `batch_size` counts recordings of this length."""
 

@@ -1,0 +1,1 @@
+"""Recipes for StableTTS: train a voice for the project, speak its verses with it."""

@@ -1,0 +1,80 @@
+"""Recipe: train a voice on the project's recorded verses, publish it with its loss curve."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, ModelChoice, Purpose, Stage
+from gitlab_jobs.errors import JobCanceledException
+from gitlab_jobs.job import Job, JobResult
+from handlers import corpus
+from handlers.base import Heartbeat, Trained
+from handlers.publishing import KEEPS_MODEL, publish_curve
+from handlers.tts.stabletts.spelling import romanize_rare_letters, spelling_of
+from handlers.tts.stabletts.summary import job_result
+from pipelines.tts.stabletts import train as trainer
+from pipelines.tts.stabletts.base import TINY, find_base
+from pipelines.tts.stabletts.settings import TrainingConfig, tiny
+from pipelines.tts.stabletts.voice import FILE_NAME
+
+CLIP_S = 5.0  # what a job's `batch_size` counts
+
+
+def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
+    """Train, and nothing else."""
+    return train(job_context, callbacks).result
+
+
+def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
+    """The training half, also of `training_and_inference`."""
+    job, work_dir = job_context.job, callbacks.get_work_dir()
+    choice = callbacks.resolve_model("stabletts")
+    start = find_base(choice.base).acoustic
+    if job.model.base_checkpoint:
+        start = callbacks.download_checkpoint(job.model.base_checkpoint)
+    data = corpus.download(callbacks, Purpose.TRAIN)
+    clips = [
+        trainer.Clip(utterance.cell_id, audio, utterance.text, corpus.chapter(utterance))
+        for utterance, audio in corpus.spoken(data)
+    ]
+    home, spelling = work_dir / "training", spelling_of(job)
+    material = trainer.TrainingData(
+        clips, home, work_dir / "mels", start, spelling, romanize_rare_letters
+    )
+    try:
+        with callbacks.stage(Stage.TRAIN):
+            result = trainer.train(
+                recipe(job, choice), material, device=choice.device, progress=Heartbeat(callbacks)
+            )
+    except JobCanceledException as stop:
+        if stop.reason in KEEPS_MODEL and (partial := trainer.best_so_far(home)):
+            _publish(job_context, callbacks, partial / FILE_NAME, home / trainer.METRICS_CSV)
+        raise
+    path = _publish(job_context, callbacks, result.voice_path, result.metrics_csv)
+    return Trained(result.voice_path, job_result(path, result, data))
+
+
+def recipe(job: Job, choice: ModelChoice) -> TrainingConfig:
+    """The family's recipe with what the job asks for itself."""
+    wishes: dict[str, Any] = {
+        "epochs": job.epochs,
+        "learning_rate": job.learning_rate,
+        "batch_s": job.batch_size and job.batch_size * CLIP_S,
+        "validation_fraction": job.val_split,
+        "min_validation_clips": job.val_split and 1,
+        "checkpoint_every_epochs": job.save_interval,
+        "precision": choice.precision,
+    }
+    config = tiny() if choice.base == TINY else TrainingConfig()
+    return replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
+
+
+def _publish(context: JobContext, callbacks: JobCallbacks, voice: Path, metrics: Path) -> str:
+    """Upload a voice and its curve; returns the voice's repository path."""
+    path = f"{context.folder}/checkpoint/best_model.pt"
+    with callbacks.stage(Stage.UPLOAD):
+        callbacks.upload_file_lfs(voice, path)
+        publish_curve(context, callbacks, metrics)
+    return path
