@@ -25,6 +25,9 @@ test: $(STAMP) ## the default tests
 browser-test: $(STAMP) ## the page in a real browser; needs the Debian package chromium
 	$(BIN)/python -m pytest -q -m browser tests/browser
 
+bench: $(STAMP) ## what the supervisor costs: start, memory, polls, commits
+	$(BIN)/python benchmarks/supervisor.py
+
 lint: $(STAMP) ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -24,6 +24,7 @@ from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import JobError, UnsafePath
 from gitlab_jobs.heartbeat import Status
 from gitlab_jobs.job import CancelReason, Job
+from gitlab_jobs.lease import Patience
 from gitlab_jobs.lfs import parse_pointer
 from gitlab_jobs.model_source import resolve_model
 from gitlab_jobs.outbox import Outbox
@@ -42,6 +43,8 @@ STAGE_WORDS = {
     Stage.INFER: "Working through the verses",
     Stage.UPLOAD: "Uploading",
 }
+OUTAGE_S = 12 * 3600.0
+"""A server that is away for longer than this fails a job that needs something from it."""
 LOG_GAP_S = 15.0
 """Progress is news to an operator at most this often."""
 MAX_TEXT_FILE_BYTES = 8 << 20
@@ -73,6 +76,8 @@ class JobService:
         self._epochs: int | None = None
         self._stop_reason: CancelReason | None = None
         self._logged_s = time.monotonic()
+        self._stopped = threading.Event()
+        self._outage = Patience(OUTAGE_S, self._stopped)
         self._answers: Mapping[str, Callable[[Any], dict[str, Any]]] = {
             "stage": self._enter_stage,
             "project_data": self._project_data,
@@ -84,8 +89,15 @@ class JobService:
         }
 
     def serve(self, name: str, payload: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer one request; what it raises reaches the child as the same kind of error."""
-        return self._answers[name](wire.REQUESTS[name].validate_python(payload))
+        """Answer one request; what it raises reaches the child as the same kind of error.
+
+        An outage of the server is not the job's fault: the child waits while it is tried again.
+        """
+        request = wire.REQUESTS[name].validate_python(payload)
+        for attempt in self._outage.attempts():
+            with attempt:
+                return self._answers[name](request)
+        raise AssertionError("attempts end with a result or an error")
 
     def note_progress(self, fields: Mapping[str, Any]) -> None:
         """Remember how far the child says it is."""
@@ -101,8 +113,9 @@ class JobService:
             logger.info("job %s: %s", self._job.job_id, beat.message)
 
     def stop(self, reason: CancelReason) -> None:
-        """End transfers under way; requests for saving what was made are still served."""
+        """End transfers and waiting; requests for saving what was made are still served once."""
         self._stop_reason = reason
+        self._stopped.set()
 
     @property
     def epochs_completed(self) -> int | None:
