@@ -36,6 +36,9 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 
 check: lint test ## lint and test
 
+chaos: $(STAMP) ## races, zombies and people in full (about 10 minutes); ARGS="--seed 7 --only races"
+	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
 format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .

@@ -84,7 +84,7 @@ class Patience:
 class Published:
     """A final commit that is on the branch.
 
-    `commit` is None if its reply was lost; `edits` are the updates of all tries, the last one included.
+    `commit` is None if nothing tells which one it was; `edits` are the updates of all tries.
     """
 
     job: Job
@@ -238,7 +238,7 @@ class Lease:
     def _write(
         self, make_step: Callable[[], _Step], patience: Patience, is_done: _IsDone
     ) -> Committed | None:
-        """Carry out a step; None if it happened but its reply was lost.
+        """Carry out a step; None if its reply was lost and nothing tells which commit it was.
 
         The lock is held for one try at a time: while a final commit waits for the server to come back,
         the heartbeat goes on renewing, and the next try starts from the name it left.
@@ -259,23 +259,39 @@ class Lease:
         try:
             return self._store.commit(step.changes, message)
         except (AlreadyExists, Missing, OutcomeUnknown) as error:
-            self._read_back(step, is_done, error)
-            return None
+            return self._read_back(step, is_done, error)
 
-    def _read_back(self, step: _Step, is_done: _IsDone, error: StoreError) -> None:
-        """Return if the step is on the branch after all; else say whether trying again makes sense."""
+    def _read_back(self, step: _Step, is_done: _IsDone, error: StoreError) -> Committed | None:
+        """Return the step's commit if it happened; else say whether trying again makes sense."""
         named = {self._response_path, self._path, step.following or self._path}
         found = self._store.read(named)
         if self._response_path not in found:
             raise LeaseLost(CancelReason.FOLDER_DELETED) from error
         if self._path in found:
             raise Conflict(f"{step.verb} did not happen; the lease still stands") from error
-        if is_done(step, found):
-            return
-        # A person's sync may have changed the files since; what removed the lease tells who did it.
+        # What removed our lease file was the step, or somebody else. The files may have been changed
+        # again since, by a person's sync.
         removal = self._store.last_commit(self._path)
-        if removal is None or not is_done(step, self._store.read(named, removal.id)):
-            raise LeaseLost(CancelReason.LEASE_LOST) from error
+        there = found if removal is None else self._store.read(named, removal.id)
+        if is_done(step, there):
+            return removal
+        self._find_again()
+        raise LeaseLost(CancelReason.LEASE_LOST) from error
+
+    def _find_again(self) -> None:
+        """Go on from the name that a renewal of ours has left without our hearing of it.
+
+        Raises:
+            Conflict: there is one; the step has to be made anew.
+        """
+        for path in self._store.list_folder(paths.lease_folder(self.job.job_id)):
+            name = paths.parse_lease_path(path)
+            if name is not None and name.nonce == self._response.claim:
+                self._path = path
+                self._response = self._response.model_copy(
+                    update={"lease": path, "lease_n": name.n}
+                )
+                raise Conflict("an earlier renewal happened after all; going on from it")
 
 
 @dataclass(frozen=True, slots=True)

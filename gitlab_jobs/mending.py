@@ -13,13 +13,14 @@ needs the commit alone, so it can be done late. Costs nothing where nobody else 
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gitlab_jobs import paths
-from gitlab_jobs.codex.cells import Cell, cells_of
+from gitlab_jobs.codex.cells import Cell, cells_of, milliseconds
 from gitlab_jobs.codex.notebook import JsonObject, NotebookError, load_notebook
 from gitlab_jobs.codex.timestamps import selected_at_ms
 from gitlab_jobs.lease import Patience, Published
@@ -32,12 +33,16 @@ MAX_ROUNDS = 10
 
 @dataclass(frozen=True, slots=True)
 class _Overwritten:
-    """Three versions of one notebook: what we read, what a person made of it, what we wrote over that."""
+    """Three versions of one notebook: what we read, what a person made of it, what we wrote over that.
+
+    `is_repair` tells that what we wrote was an earlier repair: then there is people's work on both sides.
+    """
 
     path: str
     base: bytes
     lost: bytes
     ours: bytes
+    is_repair: bool
 
 
 def mend(store: ProjectStore, published: Published, patience: Patience) -> tuple[str, ...]:
@@ -52,10 +57,12 @@ def mend(store: ProjectStore, published: Published, patience: Patience) -> tuple
     job_id = published.job.job_id
     commit, edits = published.commit, published.edits
     repaired: dict[str, None] = {}
-    for _ in range(MAX_ROUNDS):
+    for turn in range(MAX_ROUNDS):
         edits = tuple(edit for edit in edits if paths.is_notebook_path(edit.path))
         commit = commit or _commit_behind(store, edits)
-        overwritten = _find(store, commit, edits) if commit is not None else []
+        if commit is None:
+            break
+        overwritten = _find(store, commit, edits, is_repair=turn > 0)
         if not overwritten:
             break
         names = [found.path for found in overwritten]
@@ -75,22 +82,31 @@ def _commit_behind(store: ProjectStore, edits: Sequence[Update]) -> Committed | 
     return None
 
 
-def _find(store: ProjectStore, commit: Committed, edits: Iterable[Update]) -> list[_Overwritten]:
+def _find(
+    store: ProjectStore, commit: Committed, edits: Iterable[Update], *, is_repair: bool
+) -> list[_Overwritten]:
     suspects = [edit for edit in edits if edit.base not in (None, commit.parent_id)]
     if not suspects:
         return []
     names = {edit.path for edit in suspects}
     after, before = store.read(names, commit.id), store.read(names, commit.parent_id)
     bases = {base: store.read(names, base) for base in {edit.base for edit in suspects}}
-    found: list[_Overwritten] = []
+    found: dict[str, _Overwritten] = {}
     for edit in suspects:
-        ours, lost = after.get(edit.path), before.get(edit.path)
-        if ours is None or lost is None or ours.content != edit.content:
+        ours, lost, base = (
+            after.get(edit.path),
+            before.get(edit.path),
+            bases[edit.base].get(edit.path),
+        )
+        if ours is None or lost is None or base is None or ours.content != edit.content:
             continue  # an earlier try, which never reached the branch
-        base = bases[edit.base].get(edit.path)
-        if base is not None and base.blob_id != lost.blob_id:
-            found.append(_Overwritten(edit.path, base.content, lost.content, ours.content))
-    return found
+        # Of tries with the same content the last one counts.
+        found.pop(edit.path, None)
+        if base.blob_id != lost.blob_id:
+            found[edit.path] = _Overwritten(
+                edit.path, base.content, lost.content, ours.content, is_repair
+            )
+    return list(found.values())
 
 
 def _repair(
@@ -134,6 +150,8 @@ def _with_our_cells(found: _Overwritten) -> bytes:
             continue
         if cell.json == before.json:
             changed[cell.position] = made.json
+        elif found.is_repair:
+            changed[cell.position] = _both(cell, made)
         else:
             logger.warning("%s in %s stays as a person changed it", cell.name, found.path)
     return lost.save(changed)
@@ -160,8 +178,10 @@ def _with_lost_cells(found: _Overwritten, content: bytes) -> bytes:
 def _both(lost: Cell, head: Cell) -> JsonObject:
     """A cell that two people changed: all history and takes, the newer text and the newer choice."""
     metadata: dict[str, Any] = {**lost.metadata, **head.metadata}
-    for key in ("edits", "attachments"):
+    for key in ("edits", "data", "attachments"):
         metadata[key] = _united(lost.metadata.get(key), head.metadata.get(key))
+    if isinstance(metadata["edits"], list):
+        metadata["edits"].sort(key=_written_ms)
     if selected_at_ms(lost) > selected_at_ms(head):
         for key in ("selectedAudioId", "selectionTimestamp"):
             metadata[key] = lost.metadata.get(key)
@@ -176,10 +196,25 @@ def _both(lost: Cell, head: Cell) -> JsonObject:
 
 def _united(lost: Any, head: Any) -> Any:
     if isinstance(lost, dict) and isinstance(head, dict):
-        return {**lost, **head}
+        newer = {
+            key: item
+            for key, item in lost.items()
+            if _changed_ms(item) > _changed_ms(head.get(key))
+        }
+        return {**lost, **head, **newer}
     if isinstance(lost, list) and isinstance(head, list):
         return [*head, *(entry for entry in lost if entry not in head)]
-    return lost if head is None else head
+    return copy.copy(lost if head is None else head)
+
+
+def _written_ms(entry: Any) -> int:
+    """When an entry of the history was written; 0 for one that cannot be read."""
+    return milliseconds(entry.get("timestamp")) if isinstance(entry, dict) else 0
+
+
+def _changed_ms(attachment: Any) -> int:
+    """When an attachment was changed last; 0 for anything else."""
+    return milliseconds(attachment.get("updatedAt")) if isinstance(attachment, dict) else 0
 
 
 def _by_id(path: str, content: bytes) -> dict[str, Cell]:

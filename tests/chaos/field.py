@@ -87,6 +87,10 @@ class Field:
             cache = ObjectCache(self._directory / f"cache-{self._caches}")
         return GitLabStore(session, self.projects[path], LfsTransfer(session, cache))
 
+    def clear_faults(self) -> None:
+        """Let everything work again."""
+        requests.delete(f"{self.server.url}/-/faults", timeout=10).raise_for_status()
+
     def repository(self, path: str) -> pygit2.Repository:
         """The project's history, read from the server's disk."""
         found = self._directory / "gitlab/repositories" / f"{self.projects[path].id}.git"

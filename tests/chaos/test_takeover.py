@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pygit2
@@ -15,12 +15,12 @@ from chaos.translator import Translator
 from chaos.zombies import LEASE_S, STALE_S, finish
 
 from gitlab_jobs import claims, paths
-from gitlab_jobs.errors import AlreadyExists, LeaseLost
+from gitlab_jobs.errors import AlreadyExists, LeaseLost, Unavailable
 from gitlab_jobs.gitlab_store import GitLabStore
 from gitlab_jobs.job import CancelReason
 from gitlab_jobs.lease import Lease
 from gitlab_jobs.response import parse_response
-from gitlab_jobs.store import Create, Delete
+from gitlab_jobs.store import Create, Delete, FileVersion
 from gitlab_jobs.takeover import examine, take_over
 
 JOB = job("a1")
@@ -233,3 +233,32 @@ def test_a_claim_goes_on_if_a_leftover_vanishes_under_its_hands(field: Field, pr
     slow = Vanishing(store._session, store.project, store._transfer)
     lease = claims.claim(slow, JOB, claimant("box"), patience())
     assert store.list_folder(paths.lease_folder("a1")) == (lease.path,)
+
+
+def test_a_renewal_that_nobody_heard_of_does_not_cost_the_job(field: Field, project: str) -> None:
+    """The server went away right after it; the end is written from the name that it left."""
+
+    class Deaf(GitLabStore):
+        is_deaf = False
+
+        def read(
+            self, paths: Collection[str], revision: str | None = None
+        ) -> dict[str, FileVersion]:
+            if self.is_deaf:
+                raise Unavailable("nobody answers")
+            return super().read(paths, revision)
+
+    known = field.store(project)
+    store = Deaf(known._session, known.project, known._transfer)
+    lease = claims.claim(store, JOB, claimant("box"), patience())
+    field.server.set_faults(
+        rules=[{"method": "POST", "endpoint": "*/commits", "action": "lose_reply", "count": 1}]
+    )
+    store.is_deaf = True
+    with pytest.raises(Unavailable):
+        lease.renew(patience(total_s=0.0))
+    store.is_deaf = False
+    finish(lease)
+    life = steps(field.repository(project))["a1"]
+    assert [step.state for step in life] == ["running", "running", "completed"]
+    assert violations(life) == []
