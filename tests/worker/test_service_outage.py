@@ -39,6 +39,7 @@ class ComesBack(LocalStore):
 
 
 def service(tmp_path: Path, outages: int) -> JobService:
+    """The supervisor's side of a job on a project whose server is away for a while."""
     (tmp_path / "project" / "files" / "target").mkdir(parents=True)
     site = Site("bot", "cpu", tmp_path / "cache", tmp_path, FamilySettings())
     return JobService(JOB, ComesBack(tmp_path / "project", outages), Outbox(), site)
