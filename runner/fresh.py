@@ -7,6 +7,7 @@ from collections.abc import Callable
 from runner.child_process import ChildProcess
 from runner.errors import SlotDied, TaskTimeout
 from runner.frames import FrameError, JsonObject
+from runner.peak import Peak
 from runner.slot import SlotSpec, failure_of
 from runner.verdict import Verdict
 
@@ -17,6 +18,7 @@ class FreshSlot:
     def __init__(self, spec: SlotSpec) -> None:
         self._spec = spec
         self._child: ChildProcess | None = None
+        self._peak = Peak()
         self._is_killed = False
 
     def load(self, on_spawned: Callable[[], None]) -> None:
@@ -44,6 +46,7 @@ class FreshSlot:
         finally:
             self._child = None
         if ended.verdict is Verdict.SUCCEEDED and ended.result is not None:
+            self._peak |= Peak.from_json(ended.result["peak"])
             output: JsonObject = ended.result["output"]
             return output
         raise failure_of(ended)
@@ -71,6 +74,11 @@ class FreshSlot:
     def rss_bytes(self) -> int:
         """Unknown until the child ends."""
         return 0
+
+    @property
+    def peak(self) -> Peak:
+        """Of all its children that came to their end."""
+        return self._peak
 
 
 def _no_requests(name: str, _payload: JsonObject) -> JsonObject:

@@ -42,6 +42,8 @@ class Gpu:
     uncorrected_errors: int | None = None
     """Memory errors since the driver was loaded; None where the device does not count them."""
     temperature_c: int | None = None
+    needs_restart: bool = False
+    """Damaged memory waits for a restart to be replaced."""
 
     @property
     def free_bytes(self) -> int:
@@ -120,7 +122,19 @@ def _read(binding: Binding, device: Any, index: int) -> Gpu:
         temperature_c=_optional(
             binding, "nvmlDeviceGetTemperature", device, binding.NVML_TEMPERATURE_GPU
         ),
+        needs_restart=_needs_restart(binding, device),
     )
+
+
+def _needs_restart(binding: Binding, device: Any) -> bool:
+    """Older GPUs retire pages, newer ones remap rows; each lacks the other's counter."""
+    if _optional(binding, "nvmlDeviceGetRetiredPagesPendingStatus", device):
+        return True
+    try:
+        _, _, is_pending, _ = binding.nvmlDeviceGetRemappedRows(device)
+    except binding.NVMLError:
+        return False
+    return bool(is_pending)
 
 
 def _processes(binding: Binding, device: Any) -> tuple[GpuProcess, ...]:

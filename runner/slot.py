@@ -18,6 +18,7 @@ from runner.frames import JsonObject
 from runner.launch import Launched, launch_exec
 from runner.limits import Limits
 from runner.log_pipe import Mask
+from runner.peak import Peak
 from runner.spec import ChildSpec
 from runner.task import TaskSpec
 from runner.verdict import Verdict, classify_exception
@@ -50,6 +51,10 @@ class Slot(Protocol):
     @property
     def rss_bytes(self) -> int:
         """Its memory, as it last told; 0 if unknown."""
+
+    @property
+    def peak(self) -> Peak:
+        """The most that any of its processes has held."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from runner.peak import Peak
+
 WINDOW_S = 60.0
 _KEPT = 4096
 """Latencies remembered for the percentiles."""
@@ -39,6 +41,7 @@ class WorkerStatus:
     loads: int
     uptime_s: float
     last_error: str
+    peak: Peak = field(default_factory=Peak)
 
 
 @dataclass(frozen=True, slots=True)

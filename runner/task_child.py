@@ -15,6 +15,7 @@ from pathlib import Path
 
 from runner.channel import Channel
 from runner.frames import FrameError, JsonObject
+from runner.peak import own_peak
 from runner.remote_error import describe
 from runner.task import Task, load_task
 
@@ -25,7 +26,7 @@ def run_once(payload: JsonObject, channel: Channel) -> JsonObject:
     """Set the task up and run one item."""
     task = _ready_task(payload)
     channel.progress(ready=True)
-    return {"output": task.run(payload["item"])}
+    return {"output": task.run(payload["item"]), "peak": own_peak().to_json()}
 
 
 def run_many(payload: JsonObject, channel: Channel) -> JsonObject:
@@ -48,7 +49,7 @@ def run_many(payload: JsonObject, channel: Channel) -> JsonObject:
 
 
 def _ask_for_work(channel: Channel, outcome: JsonObject) -> JsonObject:
-    memory = {"rss_bytes": _rss_bytes()}
+    memory = {"rss_bytes": _rss_bytes(), "peak": own_peak().to_json()}
     try:
         return channel.request("next", {**outcome, **memory})
     except FrameError as error:  # the output is no JSON, or too large

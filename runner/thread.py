@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 from runner.errors import RunnerError, SlotDied, TaskFailed, TaskTimeout
 from runner.frames import JsonObject
+from runner.peak import Peak
 from runner.remote_error import describe
 from runner.slot import failure_from
 from runner.task import Task, TaskSpec, extend_import_path, load_task
@@ -95,6 +96,11 @@ class ThreadSlot:
     def rss_bytes(self) -> int:
         """Unknown: the memory is the program's."""
         return 0
+
+    @property
+    def peak(self) -> Peak:
+        """Unknown, too."""
+        return Peak()
 
 
 class _Watch:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from runner.child_process import ChildExit, ChildProcess
 from runner.errors import SlotDied, TaskTimeout
 from runner.frames import FrameError, JsonObject
+from runner.peak import Peak
 from runner.slot import SlotSpec, failure_from, failure_of
 from runner.verdict import Verdict
 
@@ -43,6 +44,7 @@ class WarmSlot:
     def __init__(self, spec: SlotSpec) -> None:
         self._spec = spec
         self._life: _Life | None = None
+        self._peak = Peak()
         self._is_killed = False
 
     def load(self, on_spawned: Callable[[], None]) -> None:
@@ -135,6 +137,11 @@ class WarmSlot:
         life = self._life
         return life.rss_bytes if life is not None else 0
 
+    @property
+    def peak(self) -> Peak:
+        """Of all its children so far."""
+        return self._peak
+
     def _await_outcome(self, life: _Life, timeout_s: float) -> JsonObject:
         try:
             outcome = life.outcomes.get(timeout=timeout_s)
@@ -147,6 +154,7 @@ class WarmSlot:
             self._life = None
             raise _end_of(life.child.wait(None))
         life.rss_bytes = outcome["rss_bytes"]
+        self._peak |= Peak.from_json(outcome["peak"])
         return outcome
 
 

@@ -85,6 +85,7 @@ class Worker:
             loads=self._loads,
             uptime_s=now - self._begun_at,
             last_error=self.last_error,
+            peak=self._slot.peak,
         )
 
     def _run(self) -> None:
