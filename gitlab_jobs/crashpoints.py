@@ -50,6 +50,7 @@ POINTS = (
     "ending.written",
     "ending.saved",
     "publish.intended",
+    "publish.part",
     "publish.composed",
     "publish.acted",
     "publish.noted",

@@ -81,6 +81,7 @@ class Publisher:
                 patience.enough.wait(PART_PAUSE_S)
             changes = partial(self._cells, part)
             published = self.lease.publish_part(changes, patience, PurePosixPath(notebook).stem)
+            reach("publish.part")
             self._mend(published, patience)
 
     def _cells(self, part: Contents) -> Sequence[Change]:

@@ -13,18 +13,20 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from durability.invariants import Expectation, judge
 from support.codex_builders import as_bytes, cell, document, edit, recorded
-from support.daemon import Daemon
+from support.daemon import Daemon, await_true
 from support.devserver import project
 from support.job_world import PROJECT, TRACKED, JobWorld, job, training
 
-from gitlab_jobs.crashpoints import POINTS, VARIABLE
+from gitlab_jobs.crashpoints import VARIABLE
 from gitlab_jobs.ledger import FILE_NAME, Ledger
 from gitlab_jobs.yaml_text import dump_yaml
 
@@ -33,6 +35,7 @@ TAKE = ".project/attachments/pointers/MAT/audio-1.webm"
 QUICKLY = ("--watch-s", "0.05", "--heartbeat-s", "0.1", "--keep-jobs", "0")
 LONG_AGO = "2026-03-01T08:00:00Z"
 
+LARGE = job("busy", "Busy", "training_and_inference", epochs=1, repeat=1001)
 BUSY = job("busy", "Busy", "training_and_inference", epochs=1)
 SILENT = job("silent")
 WORN_OUT = job("worn-out")
@@ -44,6 +47,7 @@ ROBBED = training("robbed", wait_in="train")
 
 SCENARIOS: Mapping[str, tuple[Any, ...]] = {
     "work": (BUSY,),
+    "large": (LARGE,),
     "answers": (GIVEN_UP, UNREADABLE, SILENT, WORN_OUT),
     "everything": (BUSY, GIVEN_UP, UNREADABLE, SILENT, WORN_OUT),
     "rolled back": (OLD,),
@@ -71,7 +75,7 @@ _FIRST = {
 
 def scenario_of(point: str) -> str:
     """Where a crash point is met."""
-    return _SCENARIO_OF.get(point.partition(".")[0], "work")
+    return "large" if point == "publish.part" else _SCENARIO_OF.get(point.partition(".")[0], "work")
 
 
 def way_to(point: str) -> tuple[str, ...]:
@@ -116,8 +120,20 @@ class CrashWorld:
                 self._disturb(daemon)
             else:
                 self._gate.touch()
-            code = daemon.wait()
-            assert code in (0, -signal.SIGKILL), daemon.log
+            return self._await_end(daemon)
+
+    def run_for(self, seconds: float) -> bool:
+        """Let a daemon work and kill it at a moment; False if it had nothing left to do by then."""
+        with self.world.run_worker(*QUICKLY) as daemon:
+            with suppress(subprocess.TimeoutExpired):
+                daemon.wait(seconds)
+            if daemon.process.poll() is None:
+                daemon.process.kill()
+            return self._await_end(daemon)
+
+    def _await_end(self, daemon: Daemon) -> bool:
+        code = daemon.wait()
+        assert code in (0, -signal.SIGKILL), daemon.log
         self.kills += code != 0
         return code != 0
 
@@ -155,6 +171,7 @@ class CrashWorld:
             rollbacks=self._rollbacks,
             robbed=frozenset({"robbed"}) if self._is_robbed else frozenset(),
             publishes_cells="busy" in names,
+            parts=3 if self._scenario == "large" else 1,
         )
 
     def _gated(self, entry: dict[str, Any]) -> dict[str, Any]:
@@ -167,12 +184,13 @@ class CrashWorld:
             act[self._scenario](daemon)
 
     def _stop(self, daemon: Daemon) -> None:
-        daemon.await_log("job waiting: download")
-        daemon.send(signal.SIGTERM)
+        if _is_reached(daemon, "job waiting: download"):
+            daemon.send(signal.SIGTERM)
 
     def _rob(self, daemon: Daemon) -> None:
         """Another worker takes the job over and finishes it."""
-        daemon.await_log("job robbed: train")
+        if self._is_robbed or not _is_reached(daemon, "job robbed: train"):
+            return
         path = "gpu_jobs/job_robbed/response.yaml"
         taken = {**self.world.response("robbed"), "worker_id": "thief", "claim": "f" * 32}
         self.world.write(path, dump_yaml({**taken, "state": "completed"}))
@@ -213,7 +231,7 @@ def _claimed(job_id: str, retry_count: int) -> dict[str, bytes]:
     return {f"gpu_jobs/job_{job_id}/response.yaml": dump_yaml(response), lease: b"n: 3\n"}
 
 
-def check_names() -> None:
-    """Every helper above names points that exist."""
-    assert {*_FIRST, *_FIRST.values()} <= {*POINTS}
-    assert {*_SCENARIO_OF} <= {point.partition(".")[0] for point in POINTS}
+def _is_reached(daemon: Daemon, text: str) -> bool:
+    """Wait for a line in the log; False if the daemon was killed before it."""
+    await_true(lambda: text in daemon.log or daemon.process.poll() is not None, text)
+    return daemon.process.poll() is None

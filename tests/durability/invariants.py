@@ -25,7 +25,8 @@ class Expectation:
 
     `states` names the final state of each job, `said` what a person wrote last, by cell id. `rollbacks`
     counts the times that a person's sync undid an end. `robbed` are jobs that another worker took and
-    ended. `publishes_cells` tells whether one job writes into the notebook.
+    ended. `publishes_cells` tells whether one job writes into the notebook, `parts` in how many commits
+    at most.
     """
 
     states: Mapping[str, str]
@@ -34,6 +35,7 @@ class Expectation:
     rollbacks: int
     robbed: frozenset[str]
     publishes_cells: bool
+    parts: int
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,10 @@ def _places(step: _Step, expected: Expectation) -> Iterator[str]:
     """Paths that one commit of ours had no business with."""
     named = {name for name in expected.states if f" job {name}" in f"{step.subject} "}
     own = tuple(f"gpu_jobs/job_{name}/" for name in named)
-    may_write_cells = "finish (completed)" in step.subject and expected.publishes_cells
+    publishes = step.subject.startswith(
+        ("scriptorium: finish (completed)", "scriptorium: publish ")
+    )
+    may_write_cells = publishes and expected.publishes_cells
     for path in step.paths:
         is_result = path == expected.notebook or path.startswith(POINTERS)
         if not path.startswith(own or ("/",)) and not (may_write_cells and is_result):
@@ -99,7 +104,7 @@ def _cells(head: pygit2.Tree, steps: list[_Step], expected: Expectation) -> list
         if cells[cell_id]["value"] != text
     ]
     writes = [step.subject for step in steps if step.is_ours and expected.notebook in step.paths]
-    if len(writes) > 1:
+    if len(writes) > expected.parts:
         found.append(f"the notebook was written {len(writes)} times: {writes}")
     for cell_id, cell in cells.items():
         heard = [e for e in cell["metadata"]["edits"] if e["type"] == "llm-generation"]
