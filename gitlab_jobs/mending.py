@@ -23,6 +23,7 @@ from gitlab_jobs import paths
 from gitlab_jobs.codex.cells import Cell, cells_of, milliseconds
 from gitlab_jobs.codex.notebook import JsonObject, NotebookError, load_notebook
 from gitlab_jobs.codex.timestamps import selected_at_ms
+from gitlab_jobs.errors import OutcomeUnknown
 from gitlab_jobs.lease import Patience, Published
 from gitlab_jobs.store import Committed, FileVersion, ProjectStore, Update
 
@@ -112,16 +113,24 @@ def _find(
 def _repair(
     store: ProjectStore, overwritten: Collection[_Overwritten], message: str, patience: Patience
 ) -> tuple[Committed | None, tuple[Update, ...]]:
-    """Commit what the notebooks should be; built anew from the branch head at every try."""
-    tried: list[Update] = []
+    """Commit what the notebooks should be; built anew from the branch head at every try.
+
+    Returns:
+        The commit and its edits; no commit, but edits, if its reply was lost; neither if there is
+        nothing (any more) to put back.
+    """
+    made: list[Update] = []
     committed: Committed | None = None
     for attempt in patience.attempts():
         with attempt:
             heads = store.read([found.path for found in overwritten])
             edits = [edit for found in overwritten if (edit := _edit(found, heads)) is not None]
-            tried += edits
-            committed = store.commit(edits, message) if edits else None
-    return committed, tuple(tried)
+            try:
+                committed = store.commit(edits, message) if edits else None
+            except OutcomeUnknown:
+                made = edits
+                raise
+    return committed, tuple(edits if committed else made)
 
 
 def _edit(found: _Overwritten, heads: Mapping[str, FileVersion]) -> Update | None:
