@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from runner.atomic import write_json
 from runner.frames import JsonObject
 from runner.peak import Peak
 
@@ -50,14 +50,8 @@ class PeakStore:
         return Learned(Peak(host, _p95([peak.gpu_bytes for peak in runs])), len(runs))
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
         plain = {key: [peak.to_json() for peak in runs] for key, runs in self._runs.items()}
-        temporary = self._path.with_name(f"{self._path.name}.tmp")
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(plain, file, indent=1, sort_keys=True)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._path)
+        write_json(self._path, plain)
 
 
 def _read(path: Path) -> dict[str, list[Peak]]:

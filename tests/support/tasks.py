@@ -83,3 +83,27 @@ class CannotLoadTwice(Recite):
         super().setup(device)
         if already:
             raise OSError("the weights are gone")
+
+
+class Greedy:
+    """Needs memory by its plan, and runs out of it in PyTorch's words when the GPU is too small."""
+
+    def __init__(self, gpu_units: int) -> None:
+        self.gpu_units = gpu_units
+        self.tries = 0
+
+    def setup(self, device: str) -> None:
+        """Nothing to load."""
+
+    def run(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Count units: batch, halved by what the plan saves; the CPU has room for all."""
+        self.tries += 1
+        plan = item["memory"]
+        if item.get("other"):
+            raise ValueError(item["other"])
+        units = item["units"] * plan["batch"]
+        for saves in ("is_split", "checkpoints_activations"):
+            units = units // 2 if plan[saves] else units
+        if plan["device"] != "cpu" and units > self.gpu_units:
+            raise RuntimeError(f"CUDA out of memory. Tried to allocate {units}.00 MiB")
+        return {"units": units}
