@@ -23,6 +23,7 @@ from support.job_world import JobWorld
 
 HEADING = "| property | runs | failures | seed | date |\n|---|---:|---:|---:|---|"
 JOBS_PER_WORLD = 20
+LIVES_PER_LINE = 25
 
 
 def main() -> int:
@@ -30,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m durability", description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--kills", type=int, default=1000)
+    parser.add_argument("--minutes", type=float, default=60.0, help="stop killing after so long")
     parser.add_argument("--orphans", type=int, default=100, help="kills with a stubborn job")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
@@ -47,7 +49,9 @@ def _report_lives(options: argparse.Namespace) -> int:
         if life.wrongs:
             wrong += 1
             _say(f"seed {life.seed}: {life.wrongs}")
-        if kills >= options.kills:
+        if lives % LIVES_PER_LINE == 0:
+            _say(f"… {lives} lives, {kills} kills, {wrong} went wrong")
+        if kills >= options.kills or time.monotonic() - started_s > 60 * options.minutes:
             break
     took_s = time.monotonic() - started_s
     named = f"killed at {len(points)} points in {lives} lives, {took_s:.0f} s"
