@@ -23,8 +23,10 @@ PACE_FACTOR = 3.0
 GRACE_S = 0.5
 """Very short texts vary more than a factor says."""
 LONGEST_PAUSE_S = 2.0
-CLIPPED_LEVEL = 0.999
-MAX_CLIPPED_SHARE = 0.005
+NEAR_PEAK, FLAT = 0.99, 1e-4
+"""Clipping shows as flat tops: samples near the peak that equal their neighbour, relative to the peak.
+How loud they are says nothing, as sound is levelled afterwards."""
+MAX_CLIPPED_SHARE = 0.001
 LOOP_S = (0.06, 2.5)
 """Lengths of what a stuck voice says over and over; the shortest stands for a held tone."""
 LOOPED_S = 1.5
@@ -67,7 +69,9 @@ def _pause(attempt: Attempt) -> str | None:
 
 
 def _clipping(attempt: Attempt) -> str | None:
-    share = float((np.abs(attempt.samples) >= CLIPPED_LEVEL).mean())
+    height = np.abs(attempt.samples) / np.abs(attempt.samples).max()
+    flat = (height[1:] >= NEAR_PEAK) & (np.abs(np.diff(height)) < FLAT)
+    share = float(flat.mean())
     return f"{share:.1%} of it is distorted" if share > MAX_CLIPPED_SHARE else None
 
 

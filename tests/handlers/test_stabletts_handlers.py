@@ -17,6 +17,7 @@ from gitlab_jobs.codex.changes import AddTake
 from gitlab_jobs.errors import InvalidJob, JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, JobResult, Mode
 from handlers.tts.stabletts import inference, training, training_and_inference
+from handlers.tts.stabletts.spelling import spelling_of
 from pipelines.audio.decode import decode
 from pipelines.errors import BadCheckpoint, EmptyCorpus, ModelNotFound, PipelineError
 from pipelines.tts.stabletts.config import ModelConfig
@@ -186,7 +187,8 @@ def test_published_and_older_voices_speak_without_a_stored_reference(tmp_path):
     old = StableTTS(ModelConfig.tiny())
     with torch.no_grad():
         old.dp.proj.bias.fill_(1.0)
-    callbacks = RecordingCallbacks(tmp_path, DATA)
+    plain = project_data([utterance("cell-21", None, TEXTS[0])])
+    callbacks = RecordingCallbacks(tmp_path, {**DATA, Purpose.SPEAK: plain})
     path = callbacks.repository / MODEL
     path.parent.mkdir(parents=True)
     torch.save(old.state_dict(), path)
@@ -206,12 +208,20 @@ def test_training_goes_on_from_an_earlier_voice(finished, tmp_path):
     assert after.vocabulary.tokens == before.vocabulary.tokens
 
 
-def test_a_job_may_ask_for_romanised_spelling(tmp_path):
-    """As older workers did with every script."""
-    callbacks = RecordingCallbacks(tmp_path, DATA)
-    training.run(job_context(Mode.TRAINING, "StableTTS", epochs=1, use_uroman=True), callbacks)
-    voice = load_voice(callbacks.repository / MODEL)
-    assert voice.vocabulary.settings.front_end is FrontEnd.UROMAN_ENGLISH
+@pytest.mark.parametrize(
+    ("fields", "front_end"),
+    [
+        ({}, None),
+        ({"use_uroman": False, "language": "yor"}, None),
+        ({"use_uroman": True}, FrontEnd.UROMAN_ENGLISH),
+        ({"language": " English "}, FrontEnd.ENGLISH),
+        ({"language": "zh"}, FrontEnd.CHINESE),
+    ],
+)
+def test_only_a_job_that_says_so_is_spelt_as_older_workers_did(fields, front_end):
+    """Everybody else gets the project's own characters."""
+    spelling = spelling_of(job_context(Mode.TRAINING, "StableTTS", **fields).job)
+    assert (spelling and spelling.front_end) == front_end
 
 
 @pytest.mark.parametrize(

@@ -51,8 +51,8 @@ def test_a_long_gap_is_stopped() -> None:
 
 
 def test_distortion_is_stopped() -> None:
-    """Samples at full scale."""
-    loud = np.clip(read(1) * 20, -1, 1)
+    """Flat tops, at whatever level."""
+    loud = 0.3 * np.clip(read(1) * 10, -1, 1)
     assert any("distorted" in problem for problem in problems(attempt(loud, 40)))
 
 

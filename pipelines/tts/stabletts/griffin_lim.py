@@ -18,7 +18,7 @@ from pipelines.tts.stabletts.config import HOP_LENGTH, MEL_PADDING, N_FFT
 from pipelines.tts.stabletts.mel import mel_filters
 from pipelines.tts.stabletts.vocos import InverseSTFT
 
-ROUNDS = 32
+ROUNDS = 16
 MOMENTUM = 0.99  # as in the paper; 0 is the classic algorithm
 MAGNITUDE_ROUNDS = 24
 MAX_LOG = 6.0  # a mel beyond this is no speech; its exponential would drown everything
