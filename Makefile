@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test browser-test lint check chaos format bench bench-runner clean help
+.PHONY: demo test slow-test browser-test lint check chaos format bench bench-runner clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -21,6 +21,9 @@ demo: $(STAMP) ## real speech through the whole product; SERVE=1 keeps the page 
 
 test: $(STAMP) ## the default tests
 	$(BIN)/python -m pytest -q
+
+slow-test: $(STAMP) ## kills, races and long stories; minutes
+	$(BIN)/python -m pytest -q -m slow
 
 browser-test: $(STAMP) ## the page in a real browser; needs the Debian package chromium
 	$(BIN)/python -m pytest -q -m browser tests/browser
