@@ -16,6 +16,7 @@ from gitlab_jobs.callbacks import ModelChoice, ProjectData, Purpose, Skipped, St
 from gitlab_jobs.codex.changes import AddTake
 from gitlab_jobs.errors import InvalidJob, JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, JobResult, Mode
+from handlers.asr.w2v2bert import training as asr
 from handlers.tts.stabletts import inference, training, training_and_inference
 from handlers.tts.stabletts.spelling import spelling_of
 from pipelines.audio.decode import decode
@@ -162,6 +163,37 @@ def test_a_chosen_voice_is_the_one_that_is_heard(finished, tmp_path):
     fields = {"base_checkpoint": MODEL, "voice_reference": chosen}
     result = inference.run(job_context(Mode.INFERENCE, "StableTTS", **fields), later)
     assert result.facts["voice_reference"] == "audio-1.flac"
+
+
+def test_takes_are_read_back_by_a_recogniser_of_the_project(finished, tmp_path, caplog):
+    """The report says per verse how much was understood; the log says which characters are unknown."""
+    later = again(tmp_path, finished[0])
+    asr.run(job_context(Mode.TRAINING, epochs=2), RecordingCallbacks(tmp_path / "asr", DATA))
+    ears = "gpu_jobs/job_ears/checkpoint/best_model.pt"
+    (later.repository / ears).parent.mkdir(parents=True)
+    shutil.copyfile(tmp_path / "asr/repository" / MODEL, later.repository / ears)
+    context = job_context(
+        Mode.INFERENCE, "StableTTS", base_checkpoint=MODEL, extra={"check_with": ears}
+    )
+    result = inference.run(context, later)
+    assert result.facts["read_back_cer"] > 0
+    assert 0.5 < result.facts["text_coverage"] < 1
+    assert "numbers that nobody said how to read: 2 4 (MAT 2:3)" in caplog.text
+    assert Stage.EVALUATE in later.stages
+    with (later.repository / REPORT).open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, dialect="excel-tab"))
+    assert [bool(row["cer"]) for row in rows] == [False, False, True, True]
+
+
+def test_a_recogniser_that_is_no_path_is_refused(tmp_path):
+    """At once."""
+    context = job_context(
+        Mode.INFERENCE, "StableTTS", base_checkpoint=MODEL, extra={"check_with": 7}
+    )
+    callbacks = RecordingCallbacks(tmp_path, DATA)
+    with pytest.raises(InvalidJob, match="check_with"):
+        inference.infer(context, callbacks, tmp_path / "voice")
+    assert callbacks.downloads == []
 
 
 def test_a_missing_voice_ends_the_job_with_a_reason(finished, tmp_path):

@@ -5,6 +5,7 @@ Knows which verse a take belongs to; knows no model.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from pipelines.audio.encode import EncodedAudio, encode
 from pipelines.tts.stabletts.base import WITHOUT_WEIGHTS
 from pipelines.tts.stabletts.config import SAMPLE_RATE
 from pipelines.tts.stabletts.synthesize import Spoken, Verse
+from pipelines.tts.stabletts.vocabulary import Vocabulary, cover
+
+logger = logging.getLogger(__name__)
 
 REPORT = "speech.tsv"
 
@@ -32,11 +36,21 @@ class Take:
     problem: str | None
     flags: tuple[str, ...]
     tries: int
+    cer: float | None = None
+    """Share of characters that a recogniser heard otherwise, if one was asked."""
 
 
 def verses(data: ProjectData) -> list[Verse]:
     """Texts to speak; two notebooks may use one cell id."""
     return [Verse(_key(utterance), utterance.text) for utterance in data.utterances]
+
+
+def coverage(vocabulary: Vocabulary, data: ProjectData) -> float:
+    """Share of the symbols that the voice knows; what it does not know goes into the job's log."""
+    covered = cover(vocabulary, {name(one): one.text for one in data.utterances})
+    for line in covered.warnings():
+        logger.warning("%s", line)
+    return round(covered.share, 4)
 
 
 def record(
@@ -87,7 +101,7 @@ def publish(
     return JobResult(summary=" ".join(notes), facts={**_facts(takes, data), **facts})
 
 
-_HEADER = ("verse", "seconds", "tries", "flags", "problem", "text", "cell")
+_HEADER = ("verse", "seconds", "tries", "cer", "flags", "problem", "text", "cell")
 
 
 def _row(take: Take) -> tuple[str, ...]:
@@ -95,6 +109,7 @@ def _row(take: Take) -> tuple[str, ...]:
         name(take.utterance),
         f"{take.audio.duration_s:.2f}" if take.audio else "",
         str(take.tries),
+        "" if take.cer is None else f"{take.cer:.3f}",
         ", ".join(take.flags),
         take.problem or "",
         take.utterance.text,
@@ -102,8 +117,8 @@ def _row(take: Take) -> tuple[str, ...]:
     )
 
 
-def _worst_first(take: Take) -> tuple[bool, int, int]:
-    return (take.audio is not None, -len(take.flags), -take.tries)
+def _worst_first(take: Take) -> tuple[bool, float, int, int]:
+    return (take.audio is not None, -(take.cer or 0.0), -len(take.flags), -take.tries)
 
 
 def _add_takes(callbacks: JobCallbacks, takes: Iterable[Take]) -> None:
@@ -125,7 +140,10 @@ def _facts(takes: Sequence[Take], data: ProjectData) -> dict[str, Any]:
     failed = [f"{name(take.utterance)}: {take.problem}" for take in takes if take.problem]
     left_out = [f"{skip.reference or skip.cell_id}: {skip.reason}" for skip in data.skipped]
     spoken_s = sum(take.audio.duration_s for take in takes if take.audio)
+    errors = [take.cer for take in takes if take.cer is not None]
+    read_back = {"read_back_cer": round(sum(errors) / len(errors), 4)} if errors else {}
     return {
+        **read_back,
         "verses_spoken": sum(take.audio is not None for take in takes),
         "verses_to_check": sum(bool(take.audio and take.flags) for take in takes),
         "spoken_minutes": round(spoken_s / 60, 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage
 from gitlab_jobs.errors import InvalidJob
@@ -10,8 +11,9 @@ from gitlab_jobs.job import JobResult
 from handlers import corpus
 from handlers.base import Heartbeat
 from handlers.tts.stabletts import delivery
+from handlers.tts.stabletts.readback import read_back, recogniser_of
 from handlers.tts.stabletts.spelling import spelling_of
-from pipelines.tts.stabletts.base import Base, find_base
+from pipelines.tts.stabletts.base import find_base
 from pipelines.tts.stabletts.dataset import Clip, Limits, prepare
 from pipelines.tts.stabletts.reference import Reference, choose, hear
 from pipelines.tts.stabletts.synthesize import Speaker, SpeakingConfig
@@ -30,11 +32,13 @@ def infer(job_context: JobContext, callbacks: JobCallbacks, model: Path) -> JobR
     """The inference half, also of `training_and_inference`."""
     job, heartbeat = job_context.job, Heartbeat(callbacks)
     choice = callbacks.resolve_model("stabletts")
-    base: Base = find_base(choice.base)
+    base = find_base(choice.base)
+    recogniser = recogniser_of(job, callbacks)
     data = corpus.download(callbacks, Purpose.SPEAK)
     if not data.utterances:
         return delivery.nothing_to_do(data)
     voice = load_voice(model, spelling_of(job))
+    facts: dict[str, Any] = {"text_coverage": delivery.coverage(voice.vocabulary, data)}
     reference = somebody_to_imitate(job_context, callbacks, voice)
     with callbacks.stage(Stage.INFER):
         speaker = Speaker(
@@ -46,7 +50,9 @@ def infer(job_context: JobContext, callbacks: JobCallbacks, model: Path) -> JobR
         )
         spoken = speaker.speak(delivery.verses(data), heartbeat)
         takes = delivery.record(spoken, data, callbacks.get_work_dir() / "takes", job.audio_format)
-    facts = {"voice_reference": reference.id, "vocoder": base.vocoder_name}
+    if recogniser:
+        takes = read_back(takes, recogniser, choice, callbacks)
+    facts |= {"voice_reference": reference.id, "vocoder": base.vocoder_name}
     return delivery.publish(job_context, callbacks, data, takes, facts)
 
 
