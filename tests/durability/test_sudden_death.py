@@ -29,7 +29,6 @@ def test_no_process_survives_its_worker(world: JobWorld) -> None:
     assert max(times) <= ALLOWED_S
 
 
-@pytest.mark.slow
 def test_a_worker_that_slept_through_its_lease_writes_nothing(
     world: JobWorld, tmp_path: Path
 ) -> None:
