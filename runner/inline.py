@@ -89,6 +89,10 @@ class InlineExecutor:
             loads=meter.loads,
             replacements={},
             workers=(worker,),
+            audio_s=meter.audio_s,
+            durations=meter.durations.read(),
+            waits=meter.waits.read(),
+            load_times=meter.load_times.read(),
         )
 
     def close(self, grace_s: float = 30.0) -> None:
@@ -101,11 +105,12 @@ class InlineExecutor:
     def _run(self, item: JsonObject) -> JsonObject | RunnerError:
         try:
             if self._task is None:
+                begun = time.monotonic()
                 extend_import_path(self._spec.import_paths)
                 task = load_task(self._spec.name, self._spec.options)
                 task.setup("cpu" if self._device == "cpu" else "cuda")
                 self._task = task
-                self._meter.loads += 1
+                self._meter.load_times.observe(time.monotonic() - begun)
             output = self._task.run(item)
             check_json(output)
         except Exception as error:  # noqa: BLE001 - the boundary around a task, as in a child

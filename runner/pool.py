@@ -166,6 +166,10 @@ class Pool:
                 loads=meter.loads,
                 replacements=dict(meter.replacements),
                 workers=workers,
+                audio_s=meter.audio_s,
+                durations=meter.durations.read(),
+                waits=meter.waits.read(),
+                load_times=meter.load_times.read(),
             )
 
     def close(self, grace_s: float = 30.0) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from dataclasses import dataclass, field
 
+from runner.histogram import Buckets, Histogram
 from runner.peak import Peak
 
 WINDOW_S = 60.0
@@ -68,11 +69,18 @@ class PoolStatus:
     loads: int
     replacements: dict[str, int]
     workers: tuple[WorkerStatus, ...]
+    audio_s: float
+    """Seconds of audio worked on since the beginning."""
+    durations: Buckets
+    """From the queue to the end, since the beginning."""
+    waits: Buckets
+    load_times: Buckets
 
     @property
     def is_degraded(self) -> bool:
-        """Fewer workers than asked for can take work."""
-        return self.idle + self.processing < self.total
+        """Fewer workers than asked for can take work; one that was unloaded for want of it can."""
+        unloaded = sum(worker.state == "terminated" for worker in self.workers)
+        return self.idle + self.processing + unloaded < self.total
 
 
 @dataclass(slots=True)
@@ -90,13 +98,24 @@ class Meter:
     begun_at: float
     outcomes: Counter[str] = field(default_factory=Counter)
     replacements: Counter[str] = field(default_factory=Counter)
-    loads: int = 0
+    audio_s: float = 0.0
+    durations: Histogram = field(default_factory=Histogram)
+    waits: Histogram = field(default_factory=Histogram)
+    load_times: Histogram = field(default_factory=Histogram)
     _finished: deque[_Finished] = field(default_factory=lambda: deque(maxlen=_KEPT))
 
     def finish(self, outcome: str, now: float, wait_s: float, run_s: float, audio_s: float) -> None:
         """Note an item's end; `now` is when it ended."""
         self.outcomes[outcome] += 1
+        self.audio_s += audio_s
+        self.waits.observe(wait_s)
+        self.durations.observe(wait_s + run_s)
         self._finished.append(_Finished(now, wait_s, run_s, audio_s))
+
+    @property
+    def loads(self) -> int:
+        """How often a task was set up."""
+        return self.load_times.read().count
 
     def busy_s(self, now: float) -> float:
         """Work done within the window, all workers together."""

@@ -98,6 +98,7 @@ class Worker:
         self._stop()
 
     def _load(self) -> bool:
+        begun = time.monotonic()
         try:
             self._slot.load(lambda: self._go(WorkerState.LOADING))
         except SlotDied as error:
@@ -109,7 +110,7 @@ class Worker:
             return False
         self._loads += 1
         with self._pool.changed:
-            self._pool.meter.loads += 1
+            self._pool.meter.load_times.observe(time.monotonic() - begun)
         self.is_disabled = False
         self.failures.clear()
         self._go(WorkerState.IDLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from support.children import QUICK, TESTS_DIR, nothing, run, running, until
 
 from runner.child_process import ChildProcess, ChildSpec, Limits, Verdict
+from runner.launch import Launched, launch_exec
 
 
 def test_an_exception_arrives_with_class_code_message_and_traceback(tmp_path: Path) -> None:
@@ -207,9 +209,18 @@ def test_a_long_request_is_no_stall(tmp_path: Path) -> None:
     assert run(tmp_path, "report_and_ask", {"steps": 0}, serve=slow, limits=limits).result == {}
 
 
+def launch_stopped(work_dir: Path, environment: Mapping[str, str]) -> Launched:
+    """Stop the interpreter before it was told anything: it stands for one that hangs."""
+    launched = launch_exec(work_dir, environment)
+    launched.send(signal.SIGSTOP)
+    return launched
+
+
 def test_a_child_that_never_says_hello_is_ended(tmp_path: Path) -> None:
-    """A limit that nothing can meet stands for an interpreter that hangs."""
-    ended = run(tmp_path, "echo", limits=replace(QUICK, start_timeout_s=0.001, dump_grace_s=0.0))
+    """Although it cannot even be asked."""
+    limits = replace(QUICK, start_timeout_s=0.1, dump_grace_s=0.0, term_grace_s=0.1)
+
+    ended = run(tmp_path, "echo", limits=limits, launch=launch_stopped)
 
     assert ended.verdict is Verdict.NO_PROGRESS
     assert "start_timeout_s" in ended.detail
