@@ -39,7 +39,7 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 
 check: lint test ## lint and test
 
-chaos: $(STAMP) ## races, zombies and people in full (about 10 minutes); ARGS="--seed 7 --only races"
+chaos: $(STAMP) ## races, zombies and people in full (10 to 20 minutes); ARGS="--seed 7 --only races"
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 format: $(STAMP) ## rewrite the sources in house style
