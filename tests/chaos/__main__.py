@@ -39,7 +39,7 @@ class Size:
     stories: int
 
 
-FULL = Size(races=10_000, claimers=24, zombie_jobs=500, stories=500)
+FULL = Size(races=10_000, claimers=24, zombie_jobs=650, stories=500)
 QUICK = Size(races=200, claimers=20, zombie_jobs=30, stories=25)
 
 
@@ -80,7 +80,11 @@ def _races(directory: Path, seed: int, size: Size) -> Iterator[Figure]:
 def _zombies(directory: Path, seed: int, size: Size) -> Iterator[Figure]:
     tally = zombies.run(directory, seed, size.zombie_jobs)
     _tell(tally.errors)
-    yield Figure("wake-ups after a theft: zombie commits", tally.wake_ups, tally.zombie_commits)
+    yield Figure(
+        "writes that zombies tried after a theft: zombie commits",
+        tally.wake_ups,
+        tally.zombie_commits,
+    )
     yield Figure("stale leases with 1 to 4 thieves: two winners", tally.jobs, tally.double_thefts)
     yield Figure("stale leases: any other wrong end or history", tally.jobs, len(tally.errors))
 
