@@ -32,8 +32,14 @@ class Composition:
     dropped: tuple[str, ...]
 
 
-def compose(store: ProjectStore, contents: Contents, context: EditContext) -> Composition:
-    """Apply what an attempt wants to the project as it is now."""
+def compose(
+    store: ProjectStore, contents: Contents, context: EditContext, *, is_retry: bool = False
+) -> Composition:
+    """Apply what an attempt wants to the project as it is now.
+
+    On a retry the pointers of new takes are looked for first: a person who restored an old notebook may
+    have left the file of an earlier attempt behind, and creating it again would fail for ever.
+    """
     present = store.read({*contents.pointers, *contents.texts, *contents.changes})
     changes = _put_files(contents.pointers, contents.texts, present)
     dropped: list[str] = []
@@ -44,7 +50,22 @@ def compose(store: ProjectStore, contents: Contents, context: EditContext) -> Co
             dropped.append(f"all of {notebook}: the file is gone")
         else:
             changes += _edit(found, intended, whole, dropped)
+    if is_retry:
+        changes = _without_existing(store, changes)
     return Composition(tuple(changes), tuple(dropped))
+
+
+def _without_existing(store: ProjectStore, changes: Sequence[Change]) -> list[Change]:
+    paths = {change.path for change in changes if isinstance(change, CreatePointer)}
+    there = store.read(paths) if paths else {}
+    kept: list[Change] = []
+    for change in changes:
+        found = there.get(change.path) if isinstance(change, CreatePointer) else None
+        if found is None or not isinstance(change, CreatePointer):
+            kept.append(change)
+        elif found.content != change.pointer.text():
+            kept.append(Update(change.path, change.pointer.text(), found.commit_id))
+    return kept
 
 
 def _edit(

@@ -10,10 +10,11 @@ ending is published the same way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -62,8 +63,9 @@ class Publisher:
         self.ledger.note(self.store.project, job.job_id, Standing.PUBLISHING)
         reach("publish.intended")
         self._publish_parts(ending.published_contents(), patience)
+        tries = count()
         published = self.lease.finish(
-            lambda: self._changes(ending), patience, state, **_final_fields(ending)
+            lambda: self._changes(ending, next(tries)), patience, state, **_final_fields(ending)
         )
         reach("publish.acted")
         self._mend(published, patience)
@@ -79,13 +81,13 @@ class Publisher:
         for number, (notebook, part) in enumerate(parts_of(contents)):
             if number:
                 patience.enough.wait(PART_PAUSE_S)
-            changes = partial(self._cells, part)
+            changes = partial(self._cells, part, count())
             published = self.lease.publish_part(changes, patience, PurePosixPath(notebook).stem)
             reach("publish.part")
             self._mend(published, patience)
 
-    def _cells(self, part: Contents) -> Sequence[Change]:
-        return compose(self.store, part, self._context()).changes
+    def _cells(self, part: Contents, tries: Iterator[int]) -> Sequence[Change]:
+        return compose(self.store, part, self._context(), is_retry=next(tries) > 0).changes
 
     def _mend(self, published: Published, patience: Patience) -> None:
         """Put back what people wrote in the moment of the commit; the job has ended all the same."""
@@ -96,8 +98,9 @@ class Publisher:
                 "job %s may have passed over edits of people: %s", published.job.job_id, error
             )
 
-    def _changes(self, ending: Ending) -> list[Change]:
-        composed = compose(self.store, ending.published_contents(), self._context())
+    def _changes(self, ending: Ending, earlier_tries: int) -> list[Change]:
+        contents = ending.published_contents()
+        composed = compose(self.store, contents, self._context(), is_retry=earlier_tries > 0)
         changes = list(composed.changes)
         if ending.outcome.publishes_log:
             left_out = [f"Left out: {reason}" for reason in composed.dropped]
