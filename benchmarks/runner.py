@@ -27,7 +27,7 @@ from pathlib import Path
 from benchmarks.runner_tasks import burn
 from benchmarks.runner_watch import Holdings, peak_above_now
 from runner.errors import SlotDied
-from runner.executors import Site, fresh_executor, warm_executor
+from runner.executors import Site, fresh_executor, thread_executor, warm_executor
 from runner.launch import launch_exec
 from runner.line import ParentLine
 from runner.pool import Pool, PoolOptions
@@ -263,6 +263,21 @@ def _hold_both(home: Path, sizes_bytes: list[int], count: int) -> None:
         run_all(pool, [{}] * count)
 
 
+def programs(_home: Path) -> Iterator[Row]:
+    """What the leash around an external program costs."""
+    pool = thread_executor(TaskSpec("runner.command:CommandTask", {"argv": ["true"]}))
+    pairs = [
+        (
+            took_s(lambda: subprocess.run(["true"], check=True)),
+            took_s(lambda: pool.submit({}).result(60)),
+        )
+        for _ in range(20)
+    ]
+    pool.close()
+    over_ms = statistics.median(leashed - bare for bare, leashed in pairs) * 1000
+    yield Row("external program in a thread, over starting it bare", f"{over_ms:+.0f} ms")
+
+
 def frames(_home: Path) -> Iterator[Row]:
     """One frame per write, another process, the parent's own reader."""
     count = 200_000
@@ -374,6 +389,7 @@ MEASURES: tuple[Measure, ...] = (
     more_workers,
     fresh_start,
     stages,
+    programs,
     frames,
     death,
     tiny_tasks,
