@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-import requests
+from support.commit_requests import (
+    COMMITS,
+    EXISTS,
+    MISSING,
+    chmod,
+    create,
+    delete,
+    move,
+    refused,
+    update,
+)
 from support.gitlab_schemas import check_entity, check_response
 from support.rest_api import NewRepo, Repo
-
-COMMITS = "/api/v4/projects/{id}/repository/commits"
-EXISTS = "A file with this name already exists"
-MISSING = "A file with this name doesn't exist"
-
-
-def create(path: str, content: str = "new", **more: Any) -> dict[str, Any]:
-    """Return a create action."""
-    return {"action": "create", "file_path": path, "content": content, **more}
-
-
-def update(path: str, content: str = "changed", **more: Any) -> dict[str, Any]:
-    """Return an update action."""
-    return {"action": "update", "file_path": path, "content": content, **more}
-
-
-def move(previous_path: str, path: str, **more: Any) -> dict[str, Any]:
-    """Return a move action."""
-    return {"action": "move", "previous_path": previous_path, "file_path": path, **more}
-
-
-def delete(path: str, **more: Any) -> dict[str, Any]:
-    """Return a delete action."""
-    return {"action": "delete", "file_path": path, **more}
-
-
-def chmod(path: str, *, executable: bool) -> dict[str, Any]:
-    """Return a chmod action."""
-    return {"action": "chmod", "file_path": path, "execute_filemode": executable}
-
-
-def refused(answer: requests.Response, message: str, status: int = 400) -> bool:
-    """Say whether an answer is this refusal."""
-    return (answer.status_code, answer.json()) == (status, {"message": message})
 
 
 def test_a_commit_is_answered_with_its_detail(repo: Repo) -> None:
@@ -376,64 +352,6 @@ def test_the_files_api_converts_on_update_too(repo: Repo) -> None:
     assert repo.file("PUT", "audio/verse.wav", json=body).status_code == 200
     assert (repo.text("audio/verse.wav") or "").startswith("version https://git-lfs")
     assert repo.file("GET", "audio/verse.wav", "/raw", params={"lfs": "true"}).text == "loud"
-
-
-def test_commits_are_listed_newest_first_and_never_counted(repo: Repo) -> None:
-    """A full page promises another one, which may be empty."""
-    made = [repo.commit(create(f"f{number}")).json()["id"] for number in range(5)]
-    answer = repo.get("/repository/commits", params={"per_page": 3})
-    check_response(f"GET {COMMITS}", 200, answer.json())
-    assert [commit["id"] for commit in answer.json()] == made[:1:-1]
-    assert answer.headers["X-Next-Page"] == "2"
-    assert not {"X-Total", "X-Total-Pages"} & set(answer.headers)
-    assert "last" not in answer.links
-    second = repo.api.session.get(answer.links["next"]["url"], timeout=10)
-    assert len(second.json()) == 3
-    third = repo.api.session.get(second.links["next"]["url"], timeout=10)
-    assert (third.json(), third.headers["X-Next-Page"]) == ([], "")
-
-
-def test_commits_can_be_narrowed(repo: Repo) -> None:
-    """By path (a folder as well) and by time."""
-    touched = repo.commit(update("gpu_jobs/manifest.yaml")).json()["id"]
-    repo.commit(create("elsewhere"))
-    for path in ("gpu_jobs/manifest.yaml", "gpu_jobs"):
-        found = repo.get("/repository/commits", params={"path": path, "per_page": 1}).json()
-        assert [commit["id"] for commit in found] == [touched]
-    assert repo.get("/repository/commits", params={"path": "never"}).json() == []
-    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
-    assert repo.get("/repository/commits", params={"since": tomorrow}).json() == []
-    assert len(repo.get("/repository/commits", params={"until": tomorrow}).json()) == 3
-    found = repo.get("/repository/commits", params={"with_stats": "true"}).json()
-    assert found[0]["stats"]["additions"] == 1
-
-
-def test_an_unknown_ref_has_no_commits_and_a_malformed_one_is_refused(repo: Repo) -> None:
-    """An empty list is not an error here."""
-    assert repo.get("/repository/commits", params={"ref_name": "nope"}).json() == []
-    answer = repo.get("/repository/commits", params={"ref_name": "-x"})
-    assert refused(answer, "ref_name is invalid")
-
-
-def test_a_commit_is_shown_by_any_name(repo: Repo) -> None:
-    """Full id, short id, branch, HEAD."""
-    head = repo.head()
-    for name in (head, head[:8], "main", "HEAD"):
-        body = repo.get(f"/repository/commits/{name}").json()
-        check_response(f"GET {COMMITS}/{{sha}}", 200, body)
-        check_entity("commit/detail.json", body)
-        assert body["id"] == head
-    assert refused(repo.get("/repository/commits/nope"), "404 Commit Not Found", 404)
-
-
-def test_a_diff_tells_what_a_commit_changed(repo: Repo) -> None:
-    """File by file, with hunks and renames."""
-    repo.commit(update("README.md", "# John\n"), move("gpu_jobs/manifest.yaml", "m.yaml"))
-    found = repo.get("/repository/commits/main/diff").json()
-    check_response(f"GET {COMMITS}/{{sha}}/diff", 200, found)
-    by_path = {entry["new_path"]: entry for entry in found}
-    assert by_path["README.md"]["diff"] == "@@ -1 +1 @@\n-# Luke\n+# John\n"
-    assert by_path["m.yaml"]["renamed_file"] is True
 
 
 def test_an_author_cannot_break_the_commit(repo: Repo) -> None:
