@@ -70,7 +70,7 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
     masker = Masker([token] if token else [])
     set_up_logging(settings.log_level, settings.log_format, masker.mask)
     enough = Event()
-    catalog = _catalog(settings, token, enough)
+    catalog = open_catalog(settings, token, enough)
     if settings.check:
         return _report_health(settings, catalog)
     try:
@@ -105,7 +105,8 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
         ) from error
 
 
-def _catalog(settings: WorkerSettings, token: str | None, enough: Event) -> ProjectCatalog:
+def open_catalog(settings: WorkerSettings, token: str | None, enough: Event) -> ProjectCatalog:
+    """The projects of a server, or the one of a local checkout; raises `ConfigError` if neither is set."""
     if settings.project_dir is not None:
         return LocalCatalog(settings.project_dir)
     if settings.gitlab_url is None:
