@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow-test browser-test lint check chaos format bench bench-runner clean help
+.PHONY: demo test slow-test browser-test lint check chaos kills format bench bench-runner clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ check: lint test ## lint and test
 
 chaos: $(STAMP) ## races, zombies and people in full (10 to 20 minutes); ARGS="--seed 7 --only races"
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+kills: $(STAMP) ## a worker killed a thousand times, at named points and at any moment (about 15 minutes)
+	PYTHONPATH=tests $(BIN)/python -m durability $(ARGS)
 
 format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff check --fix .
