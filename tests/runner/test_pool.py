@@ -112,7 +112,7 @@ def test_a_crash_brings_the_item_back_once_and_then_gives_it_up(tmp_path: Path) 
 
 def test_poison_never_takes_others_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A poisonous item among good ones, again and again: every good one comes back."""
-    rounds = 25
+    rounds = 15
     options = PoolOptions(backoff_first_s=0.01, queue_limit=1000)
     with warm(tmp_path, options=options, workers=2) as pool:
         bad = []
