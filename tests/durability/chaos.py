@@ -19,6 +19,12 @@ SCENARIO_WEIGHTS = {"everything": 10, "stopping": 1, "robbed": 1, "rolled back":
 MOST_KILLS = 14
 ANY_MOMENT = "any moment"
 RESTARTS = tuple(point for point in POINTS if point.startswith("recovery."))
+HOLDING = tuple(
+    point
+    for point in POINTS
+    if point.startswith(("attempt", "workspace", "child", "renew", "upload"))
+)
+"""After a kill here the job is ours and its work is not done."""
 REPEATED = ("renew", "scan", "ending")
 """What happens several times in a life: the second time may be the fatal one."""
 
@@ -40,7 +46,10 @@ def live(seed: int, directory: Path) -> Life:
     scenario = chance.choices(names, weights)[0]
     with CrashWorld(directory, scenario) as world:
         for turn, point in enumerate(_way_through(scenario, chance)):
-            life.points[point.partition(":")[0]] += _kill(world, point, chance)
+            was_killed = _kill(world, point, chance)
+            life.points[point.partition(":")[0]] += was_killed
+            if not was_killed:
+                break  # there was nothing left to do
             if chance.random() < 0.4:
                 # A person fills the verse that the job would write, or changes their own.
                 world.edit_verse(f"typed in turn {turn}", chance.choice((0, 2)))
@@ -65,17 +74,32 @@ def _way_through(scenario: str, chance: random.Random) -> list[str]:
         times = chance.randint(1, 2) if point.startswith(REPEATED) else 1
         way.append(f"{point}:{times}")
         if chance.random() < 0.3:
-            way.append(chance.choice((*RESTARTS, ANY_MOMENT)))
+            way.append(_restart_after(point, chance))
     return way
 
 
+def _restart_after(point: str, chance: random.Random) -> str:
+    """Where the next start may be killed, after a kill at this point."""
+    if point == "claim.intended":
+        return "recovery.forgotten"
+    if point == "publish.acted":
+        return "recovery.settled"
+    if point in HOLDING:
+        return chance.choice(("recovery.looked", "recovery.taken_up", "recovery.renewed"))
+    return chance.choice(("start.locked", "start.ready", ANY_MOMENT))
+
+
 def _points_of(scenario: str) -> list[str]:
-    """Where a worker can be killed in a scenario."""
+    """Where a worker can be killed in a scenario, in the order in which it gets there."""
     own = {"everything": {"work", "answers"}, "rolled back": {"rolled back"}}
     mine = own.get(scenario, {scenario, "work"})
+    found = [point for point in POINTS if scenario_of(point) in mine and point not in RESTARTS]
     always = [point for point in POINTS if point.startswith(("start.", "scan."))]
-    return always + [
-        point
-        for point in POINTS
-        if scenario_of(point) in mine and point not in (*RESTARTS, *always)
-    ]
+    return sorted({*found, *always}, key=_turn)
+
+
+def _turn(point: str) -> tuple[int, int]:
+    """Answers come first in every turn of a worker, then fresh jobs, then those of the silent."""
+    effect = point.partition(".")[0]
+    phase = {"start": 0, "scan": 1, "acknowledge": 2, "refuse": 3, "takeover": 5, "giveup": 6}
+    return phase.get(effect, 4), POINTS.index(point)
