@@ -10,6 +10,7 @@ Raised anywhere below the request; `app.py` registers `render` for them. Knows n
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -20,7 +21,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 REALM = 'Bearer realm="Protected by OAuth 2.0"'
 
 
-class Refusal(Exception):
+class Refusal(Exception, ABC):
     """A request that is answered with an error."""
 
     def __init__(self, status: int, headers: Mapping[str, str] | None = None) -> None:
@@ -28,9 +29,9 @@ class Refusal(Exception):
         self.status = status
         self.headers = dict(headers or {})
 
+    @abstractmethod
     def response(self) -> Response:
         """Return the answer."""
-        raise NotImplementedError
 
 
 class ApiError(Refusal):
