@@ -26,9 +26,10 @@ from torch import Tensor
 
 from pipelines.progress import ignore_progress
 from pipelines.text.metrics import error_rates
+from pipelines.training.clips import Clip
 from pipelines.tts.stabletts import settings
 from pipelines.tts.stabletts.config import SAMPLE_RATE
-from pipelines.tts.stabletts.dataset import LOUDNESS_DB, Clip
+from pipelines.tts.stabletts.dataset import LOUDNESS_DB
 from pipelines.tts.stabletts.flow import SamplingOptions
 from pipelines.tts.stabletts.mel import log_mel
 from pipelines.tts.stabletts.train import TrainingData, train

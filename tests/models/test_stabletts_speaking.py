@@ -16,9 +16,10 @@ from pipelines.audio.decode import decode
 from pipelines.audio.loudness import rms_db
 from pipelines.errors import ModelNotFound, PipelineError
 from pipelines.progress import ignore_progress
+from pipelines.training.clips import Clip
 from pipelines.tts.stabletts.base import find_base
 from pipelines.tts.stabletts.config import SAMPLE_RATE, ModelConfig, VocosConfig
-from pipelines.tts.stabletts.dataset import Clip, Corpus, Limits, prepare
+from pipelines.tts.stabletts.dataset import Corpus, Limits, prepare
 from pipelines.tts.stabletts.flow import SamplingOptions
 from pipelines.tts.stabletts.griffin_lim import GriffinLim
 from pipelines.tts.stabletts.mel import log_mel

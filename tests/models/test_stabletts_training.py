@@ -14,9 +14,10 @@ from support.sound import tone
 
 from pipelines.errors import BadCheckpoint, EmptyCorpus, PipelineError
 from pipelines.progress import ignore_progress
+from pipelines.training.clips import Clip
 from pipelines.tts.stabletts import settings
 from pipelines.tts.stabletts.config import SAMPLE_RATE, ModelConfig
-from pipelines.tts.stabletts.dataset import Clip, Corpus, Limits, prepare
+from pipelines.tts.stabletts.dataset import Corpus, Limits, prepare
 from pipelines.tts.stabletts.model import Batch, StableTTS
 from pipelines.tts.stabletts.task import VoiceTask, fixed_draws
 from pipelines.tts.stabletts.text import TextSettings

@@ -13,10 +13,11 @@ from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import standard, tiny
-from pipelines.asr.w2v2bert.train import Clip, TrainingData, train
+from pipelines.asr.w2v2bert.train import TrainingData, train
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.errors import BadCheckpoint, ModelNotFound
 from pipelines.progress import ignore_progress
+from pipelines.training.clips import Clip
 
 VOCABULARY = Vocabulary.from_texts(["ab cd"])
 LAYER = "encoder.layers.1.ffn1.output_dense.weight"

@@ -16,12 +16,13 @@ from transformers import AutoModelForCTC, SeamlessM4TFeatureExtractor, Wav2Vec2C
 
 from pipelines.asr.w2v2bert import archive
 from pipelines.asr.w2v2bert.config import tiny
-from pipelines.asr.w2v2bert.train import Clip, TrainingData, train
+from pipelines.asr.w2v2bert.train import TrainingData, train
 from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
 from pipelines.audio.decode import decode
 from pipelines.progress import ignore_progress
 from pipelines.text.metrics import spoken_error_rates
 from pipelines.text.normalize import spoken_form
+from pipelines.training.clips import Clip
 
 EPOCHS = 30
 RATE = 16_000

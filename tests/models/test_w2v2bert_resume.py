@@ -8,9 +8,10 @@ import pytest
 from support.speech import spoken_clips
 
 from pipelines.asr.w2v2bert.config import tiny
-from pipelines.asr.w2v2bert.train import Clip, TrainingData, train
+from pipelines.asr.w2v2bert.train import TrainingData, train
 from pipelines.errors import PipelineError
 from pipelines.progress import ignore_progress
+from pipelines.training.clips import Clip
 
 CONFIG = replace(
     tiny(),

@@ -13,12 +13,13 @@ from support.speech import spoken_clip
 
 from pipelines.asr.w2v2bert.augment import mask_features
 from pipelines.asr.w2v2bert.config import tiny
-from pipelines.asr.w2v2bert.dataset import Clip, prepare
+from pipelines.asr.w2v2bert.dataset import prepare
 from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor, pad
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.audio.decode import decode
 from pipelines.errors import EmptyCorpus
 from pipelines.progress import ignore_progress
+from pipelines.training.clips import Clip
 
 RATE = 16_000
 

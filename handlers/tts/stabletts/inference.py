@@ -13,8 +13,9 @@ from handlers.base import Heartbeat
 from handlers.tts.stabletts import delivery
 from handlers.tts.stabletts.readback import read_back, recogniser_of
 from handlers.tts.stabletts.spelling import spelling_of
+from pipelines.training.clips import Clip
 from pipelines.tts.stabletts.base import find_base
-from pipelines.tts.stabletts.dataset import Clip, Limits, prepare
+from pipelines.tts.stabletts.dataset import Limits, prepare
 from pipelines.tts.stabletts.reference import Reference, choose, hear
 from pipelines.tts.stabletts.synthesize import Speaker, SpeakingConfig
 from pipelines.tts.stabletts.voice import Voice, load_voice

@@ -21,24 +21,7 @@ from pipelines.audio.silence import trim
 from pipelines.errors import AudioUnreadable, EmptyCorpus
 from pipelines.progress import Progress
 from pipelines.text.normalize import spoken_form
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A recording and what is said in it."""
-
-    id: str
-    audio: Path
-    text: str
-    group: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedClip:
-    """A clip that was left out, with a reason that completes "… was left out:"."""
-
-    id: str
-    reason: str
+from pipelines.training.clips import Clip, SkippedClip
 
 
 @dataclass(frozen=True, slots=True)

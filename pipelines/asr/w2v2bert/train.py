@@ -10,8 +10,6 @@ reproduces the training texts best, and the result says so.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +18,16 @@ import torch
 
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import RecogniserConfig
-from pipelines.asr.w2v2bert.dataset import Clip, Corpus, SkippedClip, prepare
+from pipelines.asr.w2v2bert.dataset import Corpus, prepare
 from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.task import RecogniserTask
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.compute import choose_device, choose_dtype
-from pipelines.errors import PipelineError
 from pipelines.progress import Progress
+from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, LoopConfig, best_so_far, fit
+from pipelines.training.same_run import check_same_run
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
 
@@ -80,7 +79,7 @@ def train(
         data.clips, recogniser.vocabulary, config, data.home / "features.f32", progress
     )
     config = config.fitted_to(corpus.duration_s)
-    _check_same_run(data.home, config, corpus, recogniser.vocabulary)
+    check_same_run(data.home, _facts(config, corpus, recogniser.vocabulary))
     kept, held = hold_out(
         [example.group for example in corpus.examples],
         config.validation_fraction,
@@ -160,23 +159,13 @@ def _loop_config(config: RecogniserConfig) -> LoopConfig:
     )
 
 
-def _check_same_run(
-    home: Path, config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary
-) -> None:
-    """A state may only be resumed with the recordings, texts and settings that it was saved with."""
-    facts = [
+def _facts(config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary) -> list[object]:
+    """What decides what is learned."""
+    return [
         config.as_json(),
         vocabulary.symbols,
         [(example.id, example.frames, example.labels) for example in corpus.examples],
     ]
-    fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    path = home / "fingerprint"
-    if path.exists() and path.read_text("ascii") != fingerprint:
-        raise PipelineError(
-            "Recordings, texts or settings have changed since this training was interrupted; "
-            "it has to start afresh."
-        )
-    path.write_text(fingerprint, "ascii")
 
 
 def _summary(result: FitResult, task: RecogniserTask, corpus: Corpus, home: Path) -> TrainResult:

@@ -23,6 +23,7 @@ from pipelines.audio.loudness import rms_db
 from pipelines.audio.silence import trim
 from pipelines.errors import AudioUnreadable, EmptyCorpus
 from pipelines.progress import Progress
+from pipelines.training.clips import Clip, SkippedClip
 from pipelines.tts.stabletts.config import FRAMES_PER_S, SAMPLE_RATE
 from pipelines.tts.stabletts.mel import MIN_SAMPLES, log_mel
 from pipelines.tts.stabletts.vocabulary import Vocabulary
@@ -31,24 +32,6 @@ LOUDNESS_DB = -23.0  # RMS that every clip is brought to, relative to full scale
 CLIPPED_LEVEL = 0.999
 MAX_CLIPPED_SHARE = 0.01
 CACHE_VERSION = 1  # raise when anything above or in mel.py changes
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A recording and what is said in it."""
-
-    id: str
-    audio: Path
-    text: str
-    group: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedClip:
-    """A clip that was left out, with a reason that completes "… was left out:"."""
-
-    id: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)

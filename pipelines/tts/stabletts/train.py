@@ -8,8 +8,6 @@ Knows no cells and no uploads.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -17,12 +15,13 @@ from pathlib import Path
 import torch
 
 from pipelines.compute import choose_device, choose_dtype
-from pipelines.errors import PipelineError
 from pipelines.progress import Progress
 from pipelines.text.romanize import Romanize
+from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, LoopConfig, best_so_far, fit
-from pipelines.tts.stabletts.dataset import Clip, Corpus, SkippedClip, prepare
+from pipelines.training.same_run import check_same_run
+from pipelines.tts.stabletts.dataset import Corpus, prepare
 from pipelines.tts.stabletts.model import StableTTS
 from pipelines.tts.stabletts.reference import choose
 from pipelines.tts.stabletts.settings import TrainingConfig
@@ -78,7 +77,7 @@ def train(
     model, vocabulary = _starting_point(config, data)
     config = replace(config, model=model.config)
     corpus = prepare(data.clips, vocabulary, config.limits, data.cache_dir, progress)
-    _check_same_run(data.home, config, corpus, vocabulary)
+    check_same_run(data.home, _facts(config, corpus, vocabulary))
     task = _task(model, vocabulary, config, corpus)
     width = config.model.hidden_channels
     # A convolution of F filters multiplies matrices far wider than the hidden state alone.
@@ -148,23 +147,13 @@ def _loop_config(config: TrainingConfig) -> LoopConfig:
     )
 
 
-def _check_same_run(
-    home: Path, config: TrainingConfig, corpus: Corpus, vocabulary: Vocabulary
-) -> None:
-    """A state may only be resumed with the recordings, texts and settings that it was saved with."""
-    facts = [
+def _facts(config: TrainingConfig, corpus: Corpus, vocabulary: Vocabulary) -> list[object]:
+    """What decides what is learned."""
+    return [
         asdict(config),
         vocabulary.to_json(),
         [(example.id, example.mel_path.name, example.ids) for example in corpus.examples],
     ]
-    fingerprint = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-    path = home / "fingerprint"
-    if path.exists() and path.read_text("ascii") != fingerprint:
-        raise PipelineError(
-            "recordings, texts or settings have changed since this training was interrupted; "
-            "it has to start afresh"
-        )
-    path.write_text(fingerprint, "ascii")
 
 
 def _summary(result: FitResult, task: VoiceTask, corpus: Corpus, home: Path) -> TrainResult:

@@ -1,0 +1,32 @@
+"""Whether an interrupted training may go on: only with what it was begun with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pipelines.errors import PipelineError
+
+FILE_NAME = "fingerprint"
+
+
+def check_same_run(home: Path, facts: Sequence[object]) -> None:
+    """Compare recordings, texts and settings with those that a saved state in `home` belongs to.
+
+    Args:
+        home: where the training keeps its state; a new one is marked.
+        facts: plain values that decide what is learned.
+
+    Raises:
+        PipelineError: something has changed.
+    """
+    fingerprint = hashlib.sha256(json.dumps(list(facts)).encode()).hexdigest()
+    path = home / FILE_NAME
+    if path.exists() and path.read_text("ascii") != fingerprint:
+        raise PipelineError(
+            "Recordings, texts or settings have changed since this training was interrupted; "
+            "it has to start afresh."
+        )
+    path.write_text(fingerprint, "ascii")
