@@ -22,21 +22,40 @@ def make_parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--gitlab-url", help="root of the GitLab server (or GITLAB_URL)")
-    parser.add_argument("--token-file", help="file with the access token (or GITLAB_TOKEN)")
-    parser.add_argument("--project", help="path of the project, like group/name")
-    parser.add_argument("--project-dir", help="a local checkout instead of a server")
-    parser.add_argument("--json", action="store_true", help="print JSON for programs")
+    _add_whereabouts(parser, default=None)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    commands.add_parser("list", help="all jobs of the project")
+
+    def command(name: str, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        # Understood behind the command as well; absent there, what stands before it counts.
+        _add_whereabouts(added, default=argparse.SUPPRESS)
+        return added
+
+    command("list", "all jobs of the project")
     for name, text in (
         ("status", "everything about one job"),
         ("cancel", "stop a job, or keep it from starting"),
         ("explain", "why a job has not started"),
     ):
-        commands.add_parser(name, help=text).add_argument("job_id")
-    _add_submit(commands.add_parser("submit", help="append a job to the manifest"))
+        command(name, text).add_argument("job_id")
+    _add_submit(command("submit", "append a job to the manifest"))
     return parser
+
+
+def _add_whereabouts(parser: argparse.ArgumentParser, default: str | None) -> None:
+    for flag, text in (
+        ("--gitlab-url", "root of the GitLab server (or GITLAB_URL)"),
+        ("--token-file", "file with the access token (or GITLAB_TOKEN)"),
+        ("--project", "path of the project, like group/name"),
+        ("--project-dir", "a local checkout instead of a server"),
+    ):
+        parser.add_argument(flag, help=text, default=default)
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="print JSON for programs",
+        default=default or False,
+    )
 
 
 def _add_submit(parser: argparse.ArgumentParser) -> None:

@@ -17,6 +17,7 @@ from support.job_world import MANIFEST, PROJECT, JobWorld, job
 from support.manifests import EXAMPLES, manifest_of
 
 from gitlab_jobs.cli_edit import NewJob, new_entry
+from gitlab_jobs.cli_options import make_parser
 from gitlab_jobs.cli_view import Jobs, explain
 from gitlab_jobs.errors import HandlerNotFound, InvalidJob
 from gitlab_jobs.manifest import parse_manifest
@@ -171,3 +172,12 @@ def test_an_account_that_may_not_push_is_told_so() -> None:
     jobs = Jobs(parse_manifest(manifest_of(job("a"))), {})
     (reason,) = explain(jobs, "a", NOW, lambda _: None, can_write=False)
     assert "may not push" in reason
+
+
+def test_where_to_look_may_stand_before_or_behind_the_command() -> None:
+    """People write it either way; what stands behind counts if both are there."""
+    before = make_parser().parse_args(["--project-dir", "a", "--json", "list"])
+    behind = make_parser().parse_args(["list", "--project-dir", "a", "--json"])
+    both = make_parser().parse_args(["--project-dir", "b", "list", "--project-dir", "a", "--json"])
+    assert before == behind == both
+    assert before.project_dir == "a"
