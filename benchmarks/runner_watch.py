@@ -1,4 +1,4 @@
-"""Looks at processes from the outside, for `benchmarks.runner`: memory, descriptors, threads, files."""
+"""Looks at processes from the outside, for `benchmarks.runner` and tests: memory, descriptors, threads, files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-SAMPLE_S = 0.02
+SAMPLE_S = 0.01
 
 
 @dataclass

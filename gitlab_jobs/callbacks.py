@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
 
+from gitlab_jobs import paths
 from gitlab_jobs.codex.changes import CellChange
 from gitlab_jobs.job import Job
 
@@ -98,7 +99,16 @@ class JobContext:
     @property
     def folder(self) -> str:
         """The job's own folder in the repository, without a trailing slash."""
-        return f"gpu_jobs/job_{self.job.job_id}"
+        return paths.job_folder(self.job.job_id)
+
+    @property
+    def metrics_path(self) -> str:
+        """The table behind the loss graph."""
+        return paths.metrics_path(self.job.job_id)
+
+    def model_path(self, file_name: str) -> str:
+        """Where a trained model goes; becomes the result's `checkpoint_path`."""
+        return paths.model_path(self.job.job_id, file_name)
 
 
 class JobCallbacks(Protocol):

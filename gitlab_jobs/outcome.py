@@ -86,11 +86,6 @@ def judge(ended: ChildExit, asked_to_stop: CancelReason | None) -> Outcome:
     return _failed(f"{_MESSAGES[ended.verdict]} {_SEE_LOG}", ended.verdict.value)
 
 
-def failed_before_start(message: str, code: str) -> Outcome:
-    """A job that could not be started at all."""
-    return _failed(message, code)
-
-
 def _finished(ended: ChildExit) -> Outcome:
     try:
         result = wire.RESULT.validate_python(ended.result)

@@ -17,5 +17,5 @@ KEEPS_MODEL = (CancelReason.USER_CANCELED, CancelReason.TIMEOUT)
 def publish_curve(job_context: JobContext, callbacks: JobCallbacks, metrics_csv: Path) -> None:
     """Leave the loss curve where the editor's graph looks for it, if there is one."""
     if metrics_csv.exists():
-        path = f"{job_context.folder}/checkpoint/training_metrics.csv"
+        path = job_context.metrics_path
         callbacks.upload_files_batch({path: metrics_csv})

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from support.children import TESTS_DIR, until
-from support.memory import peak_above_now
 
+from benchmarks.runner_watch import peak_above_now
 from runner.errors import PoolClosed, SlotDied, TaskFailed
 from runner.executors import Site
 from runner.peak import Peak

@@ -11,7 +11,7 @@ from pipelines.asr.w2v2bert.archive import FILE_NAME, pack, unpack
 
 def publish_model(job_context: JobContext, callbacks: JobCallbacks, model_directory: Path) -> str:
     """Upload a model as one file; returns its repository path."""
-    path = f"{job_context.folder}/checkpoint/{FILE_NAME}"
+    path = job_context.model_path(FILE_NAME)
     with callbacks.stage(Stage.UPLOAD):
         archive = callbacks.get_work_dir() / FILE_NAME
         pack(model_directory, archive)

@@ -73,7 +73,7 @@ def recipe(job: Job, choice: ModelChoice) -> TrainingConfig:
 
 def _publish(context: JobContext, callbacks: JobCallbacks, voice: Path, metrics: Path) -> str:
     """Upload a voice and its curve; returns the voice's repository path."""
-    path = f"{context.folder}/checkpoint/best_model.pt"
+    path = context.model_path("best_model.pt")
     with callbacks.stage(Stage.UPLOAD):
         callbacks.upload_file_lfs(voice, path)
         publish_curve(context, callbacks, metrics)
