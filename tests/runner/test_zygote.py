@@ -156,7 +156,7 @@ def test_a_fork_is_cheap_and_leaves_nothing(
     cost_s(launch=zygote)
     descriptors = open_descriptors()
     forked, executed = cost_s(launch=zygote), cost_s()
-    assert open_descriptors() == descriptors
+    until(lambda: open_descriptors() <= descriptors)
     with capsys.disabled():
         sys.stderr.write(
             f"\nchild, start to end: forked {forked * 1000:.0f} ms, exec {executed * 1000:.0f} ms\n"
