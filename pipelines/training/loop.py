@@ -25,6 +25,7 @@ from pipelines.errors import TrainingDiverged
 from pipelines.progress import Progress
 from pipelines.training.checkpoint import CheckpointStore
 from pipelines.training.metrics_csv import MetricsLog
+from pipelines.training.recipe import Recipe
 from pipelines.training.state import load_state, save_state
 
 logger = logging.getLogger(__name__)
@@ -35,22 +36,6 @@ LOWEST_RATE = 0.05
 """The learning rate ends at this share of its peak."""
 BAD_STEPS_IN_A_ROW = 3
 METRICS_CSV = "training_metrics.csv"
-
-
-@dataclass(frozen=True, slots=True)
-class LoopConfig:
-    """How long and how carefully to train; nothing here depends on the model."""
-
-    epochs: int
-    clip_norm: float = 1.0
-    warmup_fraction: float = 0.1
-    """Share of the run in which the rate rises to its peak."""
-    patience: int | None = None
-    """Evaluations without improvement before stopping; None never stops early."""
-    evaluate_every_epochs: int = 1
-    checkpoint_every_epochs: int = 1
-    checkpoint_every_s: float = 900.0
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +104,7 @@ def rate_factor(done: float, warmup_fraction: float) -> float:
 def fit(
     task: TrainingTask[BatchT],
     optimizer: torch.optim.Optimizer,
-    config: LoopConfig,
+    config: Recipe,
     home: Path,
     progress: Progress,
 ) -> FitResult:
@@ -178,7 +163,7 @@ class _Run(Generic[BatchT]):
         self,
         task: TrainingTask[BatchT],
         optimizer: torch.optim.Optimizer,
-        config: LoopConfig,
+        config: Recipe,
         home: Path,
         progress: Progress,
     ) -> None:

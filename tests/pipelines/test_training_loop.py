@@ -11,7 +11,8 @@ from torch import nn
 
 from pipelines.errors import TrainingDiverged
 from pipelines.progress import ignore_progress
-from pipelines.training.loop import Evaluation, LoopConfig, Loss, best_so_far, fit, rate_factor
+from pipelines.training.loop import Evaluation, Loss, best_so_far, fit, rate_factor
+from pipelines.training.recipe import Recipe
 
 
 class LineTask:
@@ -53,7 +54,7 @@ class LineTask:
 
 def _fit(task, home, progress=ignore_progress, **settings):
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.05, weight_decay=0.0)
-    config = LoopConfig(**{"epochs": 6, "seed": 3, **settings})
+    config = Recipe(**{"epochs": 6, "seed": 3, **settings})
     return fit(task, optimizer, config, home, progress), optimizer
 
 
@@ -200,7 +201,7 @@ def test_a_group_that_starts_later_stays_as_it_was(tmp_path):
         ],
         lr=0.05,
     )
-    fit(task, optimizer, LoopConfig(epochs=4), tmp_path, watch)
+    fit(task, optimizer, Recipe(epochs=4), tmp_path, watch)
     early = [values for fraction, *values in seen if fraction < 0.45]
     assert {weight for weight, _ in early} == {0.5}
     assert len({weight for _, weight in early}) > 3

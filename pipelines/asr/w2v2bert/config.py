@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pipelines.training.recipe import Recipe
+
 SAMPLE_RATE_HZ = 16_000
 FRAME_S = 0.02
 """The feature extractor stacks two 10 ms mel frames into one of 160 values."""
@@ -36,12 +38,11 @@ class EncoderShape:
     convolution_kernel: int
 
 
-@dataclass(frozen=True, slots=True)
-class RecogniserConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecogniserConfig(Recipe):
     """How to train; `encoder` None means: start from a directory with base weights."""
 
     encoder: EncoderShape | None
-    epochs: int
     learning_rate: float
     new_layer_factor: float = 1.0
     """The adapter's and the head's rate, relative to the top of the encoder."""
@@ -49,29 +50,14 @@ class RecogniserConfig:
     """Each lower layer of the encoder learns this much more slowly than the one above."""
     head_first_fraction: float = 0.0
     """Share of the run in which only the adapter and the head learn."""
-    warmup_fraction: float = 0.1
     beta2: float = 0.98
-    clip_norm: float = 1.0
-    batch_s: float = 48.0
-    """Seconds of padded audio in one batch; bounds memory."""
-    accumulate: int = 1
-    """Batches to one optimiser step."""
-    patience: int | None = None
-    """Evaluations without improvement before stopping."""
-    evaluate_every_epochs: int = 1
-    checkpoint_every_epochs: int = 1
-    validation_fraction: float = 0.05
-    min_validation_clips: int = 10
-    """A smaller held-out part says nothing: with fewer, none is held out."""
     time_masks: int = 0
     """SpecAugment: spans of up to `MASK_S` that are blanked per clip."""
     feature_masks: int = 0
     """SpecAugment: bands of mel bins that are blanked per clip."""
     min_clip_s: float = 0.5
     max_clip_s: float = 30.0
-    precision: str = "auto"
     gradient_checkpointing: bool = False
-    seed: int = 0
 
     @property
     def frames_per_batch(self) -> int:

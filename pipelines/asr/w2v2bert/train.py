@@ -26,7 +26,7 @@ from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
 from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.holdout import hold_out
-from pipelines.training.loop import METRICS_CSV, FitResult, LoopConfig, best_so_far, fit
+from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import check_same_run
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
@@ -95,7 +95,7 @@ def train(
         validation=[corpus.examples[index] for index in held],
     )
     task.move_to(processor, dtype)
-    result = fit(task, _optimizer(recogniser, config), _loop_config(config), data.home, progress)
+    result = fit(task, _optimizer(recogniser, config), config, data.home, progress)
     return _summary(result, task, corpus, data.home)
 
 
@@ -145,18 +145,6 @@ def _layer_of(name: str) -> int | None:
         return None
     prefix = "wav2vec2_bert.encoder.layers."
     return int(name.removeprefix(prefix).split(".")[0]) if name.startswith(prefix) else -1
-
-
-def _loop_config(config: RecogniserConfig) -> LoopConfig:
-    return LoopConfig(
-        epochs=config.epochs,
-        clip_norm=config.clip_norm,
-        warmup_fraction=config.warmup_fraction,
-        patience=config.patience,
-        evaluate_every_epochs=config.evaluate_every_epochs,
-        checkpoint_every_epochs=config.checkpoint_every_epochs,
-        seed=config.seed,
-    )
 
 
 def _facts(config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary) -> list[object]:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from pipelines.training.recipe import Recipe
 from pipelines.tts.stabletts.config import FRAMES_PER_S, ModelConfig
 from pipelines.tts.stabletts.dataset import Limits
 
 
-@dataclass(frozen=True, slots=True)
-class TrainingConfig:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig(Recipe):
     """How to train; `model` sizes count only where there are no weights to start from."""
 
     epochs: int = 100
@@ -18,20 +19,10 @@ class TrainingConfig:
     """Rows of new symbols start from neighbours and must move further than the rest."""
     weight_decay: float = 0.01
     warmup_fraction: float = 0.02
-    clip_norm: float = 1.0
     average_decay: float = 0.999
     """Share of the old average that each step keeps in the exported weights."""
     batch_s: float = 160.0
-    """Seconds of padded audio in one batch; bounds memory."""
-    accumulate: int = 1
-    patience: int | None = None
-    evaluate_every_epochs: int = 1
-    checkpoint_every_epochs: int = 1
-    validation_fraction: float = 0.05
-    min_validation_clips: int = 10
     limits: Limits = field(default_factory=Limits)
-    precision: str = "auto"
-    seed: int = 0
     model: ModelConfig = field(default_factory=ModelConfig)
 
     @property

@@ -19,7 +19,7 @@ from pipelines.progress import Progress
 from pipelines.text.romanize import Romanize
 from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.holdout import hold_out
-from pipelines.training.loop import METRICS_CSV, FitResult, LoopConfig, best_so_far, fit
+from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import check_same_run
 from pipelines.tts.stabletts.dataset import Corpus, prepare
 from pipelines.tts.stabletts.model import StableTTS
@@ -83,7 +83,7 @@ def train(
     # A convolution of F filters multiplies matrices far wider than the hidden state alone.
     wide = max(width, config.model.filter_channels)
     task.move_to(processor, choose_dtype(config.precision, processor, width=wide))
-    result = fit(task, task.optimizer(), _loop_config(config), data.home, progress)
+    result = fit(task, task.optimizer(), config, data.home, progress)
     return _summary(result, task, corpus, data.home)
 
 
@@ -133,18 +133,6 @@ def _task(
     task.facts |= {"loudness_db": corpus.loudness_db, "symbols_per_s": corpus.symbols_per_s}
     task.reference = choose(examples)
     return task
-
-
-def _loop_config(config: TrainingConfig) -> LoopConfig:
-    return LoopConfig(
-        epochs=config.epochs,
-        clip_norm=config.clip_norm,
-        warmup_fraction=config.warmup_fraction,
-        patience=config.patience,
-        evaluate_every_epochs=config.evaluate_every_epochs,
-        checkpoint_every_epochs=config.checkpoint_every_epochs,
-        seed=config.seed,
-    )
 
 
 def _facts(config: TrainingConfig, corpus: Corpus, vocabulary: Vocabulary) -> list[object]:
