@@ -5,7 +5,7 @@ Knows no cells; what it returns is what an attachment's metadata needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
@@ -50,8 +50,15 @@ class EncodedAudio:
     duration_s: float
 
 
-def encode(samples: Samples, sample_rate_hz: int, path: Path, audio_format: str) -> EncodedAudio:
-    """Write a file whole or not at all.
+def encode(
+    samples: Samples,
+    sample_rate_hz: int,
+    path: Path,
+    audio_format: str,
+    *,
+    bit_rate: int | None = None,
+) -> EncodedAudio:
+    """Write a file whole or not at all; `bit_rate` per second, where the format's own is too much.
 
     Raises:
         PipelineError: a format that is not one of `FORMATS`.
@@ -60,6 +67,8 @@ def encode(samples: Samples, sample_rate_hz: int, path: Path, audio_format: str)
         known = ", ".join(FORMATS)
         raise PipelineError(f'Audio format "{audio_format}" is not known; use one of {known}.')
     target = FORMATS[audio_format]
+    if bit_rate is not None:
+        target = replace(target, bit_rate=bit_rate)
     resampled = soxr.resample(samples, sample_rate_hz, SAMPLE_RATE_HZ)
     sound = np.clip(resampled, -1.0, 1.0).astype(np.float32)
     temporary = path.with_name(f".{path.name}.part")
