@@ -6,7 +6,7 @@ A handler is one file with `run`. The halves of a model are plain functions as w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,6 +14,7 @@ from typing import Protocol, runtime_checkable
 from gitlab_jobs.callbacks import JobCallbacks, JobContext
 from gitlab_jobs.job import JobResult
 from pipelines.progress import Progress
+from pipelines.report.parts import Part
 
 
 @runtime_checkable
@@ -26,15 +27,19 @@ class HandlerModule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training half made: a model (a file or directory here), and the job's result so far."""
+    """What a training half made: a model (a file or directory here), and the job's result so far.
+
+    `parts` are what it has to say in the job's report; the inference half goes on from there.
+    """
 
     model: Path
     result: JobResult
+    parts: Sequence[Part] = ()
 
 
 Run = Callable[[JobContext, JobCallbacks], JobResult]
 TrainingHalf = Callable[[JobContext, JobCallbacks], Trained]
-InferenceHalf = Callable[[JobContext, JobCallbacks, Path], JobResult]
+InferenceHalf = Callable[[JobContext, JobCallbacks, Path, Sequence[Part]], JobResult]
 
 
 def train_then_infer(train: TrainingHalf, infer: InferenceHalf) -> Run:
@@ -42,7 +47,7 @@ def train_then_infer(train: TrainingHalf, infer: InferenceHalf) -> Run:
 
     def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
         trained = train(job_context, callbacks)
-        inferred = infer(job_context, callbacks, trained.model)
+        inferred = infer(job_context, callbacks, trained.model, trained.parts)
         first = trained.result
         return JobResult(
             checkpoint_path=first.checkpoint_path,

@@ -13,9 +13,13 @@ from typing import Any
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, ProjectData, Purpose, Stage, Utterance
 from gitlab_jobs.codex.changes import SetText
 from gitlab_jobs.job import JobResult
+from handlers.publishing import publish_report
 from handlers.table import write_table
+from pipelines.report.parts import Number, Part, Table
 
 REPORT = "transcription.tsv"
+MOST_ROWS = 300
+"""Verses in `report.html`, the worst first; all of them are in the table file."""
 MOST_NAMED = 20
 """Skipped verses that are named in `response.yaml`; all of them are in the report file."""
 
@@ -63,12 +67,22 @@ def nothing_to_do(data: ProjectData) -> JobResult:
 
 
 def publish(
-    context: JobContext, callbacks: JobCallbacks, data: ProjectData, heard: Sequence[Heard]
+    context: JobContext,
+    callbacks: JobCallbacks,
+    data: ProjectData,
+    heard: Sequence[Heard],
+    earlier: Sequence[Part] = (),
 ) -> JobResult:
-    """Hand texts and the report over, and sum up."""
+    """Hand texts and the report over, and sum up; `earlier` parts of the job open the report."""
     with callbacks.stage(Stage.UPLOAD):
         written = _write_texts(callbacks, heard)
         _write_report(context, callbacks, heard)
+        summary = _summary(heard, written)
+        publish_report(context, callbacks, summary, (*earlier, _verses(heard)))
+    return JobResult(summary=summary, facts=_facts(heard, written, data))
+
+
+def _summary(heard: Sequence[Heard], written: int) -> str:
     to_check = sum(bool(item.flags) for item in heard)
     unusable = sum(item.problem is not None for item in heard)
     notes = [f"Transcribed {written} of {len(heard)} recordings."]
@@ -76,7 +90,24 @@ def publish(
         notes.append(f"{to_check} should be checked first (see {REPORT}).")
     if unusable:
         notes.append(f"{unusable} could not be used.")
-    return JobResult(summary=" ".join(notes), facts=_facts(heard, written, data))
+    return " ".join(notes)
+
+
+def _verses(heard: Sequence[Heard]) -> Table:
+    """Every verse with what was made of it, the least certain first."""
+    worst_first = sorted(heard, key=lambda item: item.confidence)
+    rows = [
+        (
+            name(item.utterance),
+            Number(item.confidence, 2),
+            ", ".join(item.flags) or item.problem or "",
+            item.text,
+        )
+        for item in worst_first[:MOST_ROWS]
+    ]
+    left = len(heard) - len(rows)
+    rest = f"{left} more verses are in {REPORT}." if left else ""
+    return Table("Verses", ("verse", "confidence", "remarks", "text"), rows, rest)
 
 
 def _write_texts(callbacks: JobCallbacks, heard: Iterable[Heard]) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 import torch
+from selectolax.lexbor import LexborHTMLParser
 from support.fake_callbacks import RecordingCallbacks, job_context, project_data, utterance
 from support.speech import spoken_clip, spoken_clips
 
@@ -18,6 +19,7 @@ from gitlab_jobs.errors import InvalidJob, JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, JobResult, Mode
 from handlers.asr.w2v2bert import training as asr
 from handlers.tts.stabletts import inference, training, training_and_inference
+from handlers.tts.stabletts.recipe import recipe
 from handlers.tts.stabletts.spelling import spelling_of
 from pipelines.audio.decode import decode
 from pipelines.errors import BadCheckpoint, EmptyCorpus, ModelNotFound, PipelineError
@@ -29,7 +31,8 @@ from pipelines.tts.stabletts.voice import load_voice
 FOLDER = "gpu_jobs/job_mmkbkzk0_abc"
 MODEL = f"{FOLDER}/checkpoint/best_model.pt"
 CURVE = f"{FOLDER}/checkpoint/training_metrics.csv"
-REPORT = f"{FOLDER}/speech.tsv"
+TABLE = f"{FOLDER}/speech.tsv"
+REPORT = f"{FOLDER}/report.html"
 BOOK = "files/target/MAT.codex"
 TEXTS = ("has never been surpassed.", "The earliest book printed, in the invention of printing.")
 
@@ -99,7 +102,7 @@ def takes_in(callbacks: RecordingCallbacks) -> dict[str, AddTake]:
 def test_a_voice_is_published_with_its_curve_and_its_takes(finished):
     """One model file, the columns that the editor's graph knows, one take per verse."""
     callbacks, result = finished
-    assert callbacks.uploaded == {MODEL, CURVE, REPORT}
+    assert callbacks.uploaded == {MODEL, CURVE, TABLE, REPORT}
     assert (result.checkpoint_path, result.epochs_completed) == (MODEL, EPOCHS)
     with (callbacks.repository / CURVE).open(encoding="ascii") as file:
         rows = list(csv.DictReader(file))
@@ -133,11 +136,33 @@ def test_what_cannot_be_spoken_is_left_out_and_named(finished):
     assert "Spoke 2 of 4 verses. 2 were left out" in (result.summary or "")
     assert "metallic" in (result.summary or "")
     assert result.facts["vocoder"] == "griffin-lim"
-    with (callbacks.repository / REPORT).open(encoding="utf-8") as file:
+    with (callbacks.repository / TABLE).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, dialect="excel-tab"))
     assert len(rows) == 4
     assert rows[0]["problem"]
     assert rows[-1]["problem"] == ""
+
+
+def test_the_report_tells_everything_about_the_job(finished):
+    """How it learned, why this voice, what every verse came to, which letters it cannot say."""
+    callbacks, _ = finished
+    html = (callbacks.repository / REPORT).read_text("utf-8")
+    assert len(html) < 400_000
+    page = LexborHTMLParser(html)
+    headings = [node.text() for node in page.css("h2")]
+    assert headings == [
+        "Training", "Learning curve", "Recordings that were not used", "Speaking", "Please note",
+        "Verses", "Characters that cannot be spoken",
+    ]  # fmt: skip
+    text = page.body.text()
+    assert "nearest to the middle in length" in text
+    assert "MAT 1:99" in text
+    assert "metallic" in text
+    assert "U+03BB" in text
+    rows = page.css("section:has(audio) tbody tr")
+    assert [row.css_first(".badge").text() for row in rows].count("left out") == 2
+    assert [bool(row.css("audio")) for row in rows] == [False, False, True, True]
+    assert all(text in page.body.text() for text in TEXTS)
 
 
 def test_the_automatic_voice_is_recorded_and_stays(finished, tmp_path):
@@ -180,9 +205,11 @@ def test_takes_are_read_back_by_a_recogniser_of_the_project(finished, tmp_path, 
     assert 0.5 < result.facts["text_coverage"] < 1
     assert "numbers that nobody said how to read: 2 4 (MAT 2:3)" in caplog.text
     assert Stage.EVALUATE in later.stages
-    with (later.repository / REPORT).open(encoding="utf-8") as file:
+    with (later.repository / TABLE).open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, dialect="excel-tab"))
     assert [bool(row["cer"]) for row in rows] == [False, False, True, True]
+    page = LexborHTMLParser((later.repository / REPORT).read_text("utf-8"))
+    assert page.css_first("td del, td ins") is not None
 
 
 def test_a_recogniser_that_is_no_path_is_refused(tmp_path):
@@ -321,10 +348,10 @@ def test_what_a_job_asks_for_reaches_the_training():
     """Only what it names differs from the family's recipe."""
     choice = ModelChoice("tiny", "cpu", "float32")
     fields = {"epochs": 7, "batch_size": 4, "learning_rate": 0.5, "val_split": 0.2}
-    config = training.recipe(job_context(Mode.TRAINING, "StableTTS", **fields).job, choice)
+    config = recipe(job_context(Mode.TRAINING, "StableTTS", **fields).job, choice)
     assert (config.epochs, config.batch_s, config.learning_rate) == (7, 20.0, 0.5)
     assert (config.validation_fraction, config.min_validation_clips) == (0.2, 1)
-    plain = training.recipe(job_context(Mode.TRAINING, "StableTTS").job, choice)
+    plain = recipe(job_context(Mode.TRAINING, "StableTTS").job, choice)
     assert (plain.epochs, plain.batch_s, plain.precision) == (60, 8.0, "float32")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage
@@ -11,6 +12,7 @@ from handlers import corpus
 from handlers.asr.w2v2bert.checkpoint import fetch_model
 from handlers.base import Heartbeat
 from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
+from pipelines.report.parts import Part
 
 
 def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
@@ -21,8 +23,13 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     return infer(job_context, callbacks, fetch_model(callbacks, checkpoint))
 
 
-def infer(job_context: JobContext, callbacks: JobCallbacks, model_directory: Path) -> JobResult:
-    """The inference half, also of `training_and_inference`."""
+def infer(
+    job_context: JobContext,
+    callbacks: JobCallbacks,
+    model_directory: Path,
+    earlier: Sequence[Part] = (),
+) -> JobResult:
+    """The inference half, also of `training_and_inference`; `earlier` parts open the report."""
     choice = callbacks.resolve_model("w2v2bert")
     data = corpus.download(callbacks, Purpose.TRANSCRIBE)
     spoken = corpus.spoken(data)
@@ -36,4 +43,4 @@ def infer(job_context: JobContext, callbacks: JobCallbacks, model_directory: Pat
             corpus.Heard(utterance, result.text, result.confidence, result.flags, result.problem)
             for (utterance, _), result in zip(spoken, results, strict=True)
         ]
-    return corpus.publish(job_context, callbacks, data, heard)
+    return corpus.publish(job_context, callbacks, data, heard, earlier)

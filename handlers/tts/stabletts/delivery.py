@@ -19,12 +19,13 @@ from handlers.table import write_table
 from pipelines.audio.encode import EncodedAudio, encode
 from pipelines.tts.stabletts.base import WITHOUT_WEIGHTS
 from pipelines.tts.stabletts.config import SAMPLE_RATE
+from pipelines.tts.stabletts.reference import Reference
 from pipelines.tts.stabletts.synthesize import Spoken, Verse
-from pipelines.tts.stabletts.vocabulary import Vocabulary, cover
+from pipelines.tts.stabletts.vocabulary import Coverage, Vocabulary, cover
 
 logger = logging.getLogger(__name__)
 
-REPORT = "speech.tsv"
+TABLE = "speech.tsv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,31 @@ class Take:
     flags: tuple[str, ...]
     tries: int
     cer: float | None = None
-    """Share of characters that a recogniser heard otherwise, if one was asked."""
+    heard: str | None = None
+    """What a recogniser heard, if one was asked, and the share of characters that it heard otherwise."""
+
+    @property
+    def worst_first(self) -> tuple[bool, float, int, int]:
+        """A key that sorts what a person should look at to the top."""
+        return (self.audio is not None, -(self.cer or 0.0), -len(self.flags), -self.tries)
+
+
+@dataclass(frozen=True, slots=True)
+class Speaking:
+    """How the verses of a job were spoken."""
+
+    reference: Reference
+    vocoder: str
+    coverage: Coverage
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Plain values for the job's response."""
+        return {
+            "text_coverage": round(self.coverage.share, 4),
+            "voice_reference": self.reference.id,
+            "vocoder": self.vocoder,
+        }
 
 
 def verses(data: ProjectData) -> list[Verse]:
@@ -45,12 +70,12 @@ def verses(data: ProjectData) -> list[Verse]:
     return [Verse(_key(utterance), utterance.text) for utterance in data.utterances]
 
 
-def coverage(vocabulary: Vocabulary, data: ProjectData) -> float:
-    """Share of the symbols that the voice knows; what it does not know goes into the job's log."""
+def coverage(vocabulary: Vocabulary, data: ProjectData) -> Coverage:
+    """Check which symbols the voice knows; what it does not know goes into the job's log."""
     covered = cover(vocabulary, {name(one): one.text for one in data.utterances})
     for line in covered.warnings():
         logger.warning("%s", line)
-    return round(covered.share, 4)
+    return covered
 
 
 def record(
@@ -84,21 +109,25 @@ def publish(
     takes: Sequence[Take],
     facts: Mapping[str, Any],
 ) -> JobResult:
-    """Hand takes and the report over, and sum up."""
+    """Hand takes and their table over, and sum up."""
     with callbacks.stage(Stage.UPLOAD):
         _add_takes(callbacks, takes)
-        report = callbacks.get_work_dir() / REPORT
-        write_table(report, _HEADER, map(_row, sorted(takes, key=_worst_first)))
-        callbacks.upload_files_batch({f"{context.folder}/{REPORT}": report})
+        table = callbacks.get_work_dir() / TABLE
+        write_table(table, _HEADER, map(_row, sorted(takes, key=lambda take: take.worst_first)))
+        callbacks.upload_files_batch({f"{context.folder}/{TABLE}": table})
+    return JobResult(summary=_summary(takes, facts), facts={**_facts(takes, data), **facts})
+
+
+def _summary(takes: Sequence[Take], facts: Mapping[str, Any]) -> str:
     done = sum(take.audio is not None for take in takes)
     notes = [f"Spoke {done} of {len(takes)} verses."]
     if done < len(takes):
-        notes.append(f"{len(takes) - done} were left out (see {REPORT}).")
+        notes.append(f"{len(takes) - done} were left out (see {TABLE}).")
     if to_check := sum(bool(take.audio and take.flags) for take in takes):
         notes.append(f"{to_check} should be listened to first.")
     if facts.get("vocoder") == WITHOUT_WEIGHTS:
         notes.append("This worker has no vocoder weights, so everything sounds metallic.")
-    return JobResult(summary=" ".join(notes), facts={**_facts(takes, data), **facts})
+    return " ".join(notes)
 
 
 _HEADER = ("verse", "seconds", "tries", "cer", "flags", "problem", "text", "cell")
@@ -115,10 +144,6 @@ def _row(take: Take) -> tuple[str, ...]:
         take.utterance.text,
         take.utterance.cell_id,
     )
-
-
-def _worst_first(take: Take) -> tuple[bool, float, int, int]:
-    return (take.audio is not None, -(take.cer or 0.0), -len(take.flags), -take.tries)
 
 
 def _add_takes(callbacks: JobCallbacks, takes: Iterable[Take]) -> None:

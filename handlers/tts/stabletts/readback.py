@@ -57,5 +57,6 @@ def _judged(
         if take.audio is None:
             yield take
         else:
-            rates = spoken_error_rates([take.utterance.text], [next(heard).text])
-            yield replace(take, cer=rates.cer)
+            text = next(heard).text
+            rates = spoken_error_rates([take.utterance.text], [text])
+            yield replace(take, cer=rates.cer, heard=text)

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from gitlab_jobs.callbacks import JobCallbacks, JobContext, ModelChoice, Purpose, Stage
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage
 from gitlab_jobs.errors import JobCanceledException
-from gitlab_jobs.job import Job, JobResult
+from gitlab_jobs.job import JobResult
 from handlers import corpus
 from handlers.base import Heartbeat, Trained
-from handlers.publishing import KEEPS_MODEL, publish_curve
+from handlers.publishing import KEEPS_MODEL, publish_curve, publish_report
+from handlers.tts.stabletts import report
+from handlers.tts.stabletts.recipe import recipe
 from handlers.tts.stabletts.spelling import romanize_rare_letters, spelling_of
 from handlers.tts.stabletts.summary import job_result
 from pipelines.tts.stabletts import train as trainer
-from pipelines.tts.stabletts.base import TINY, find_base
-from pipelines.tts.stabletts.settings import TrainingConfig, tiny
+from pipelines.tts.stabletts.base import find_base
 from pipelines.tts.stabletts.voice import FILE_NAME
-
-CLIP_S = 5.0  # what a job's `batch_size` counts
 
 
 def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
@@ -53,22 +50,9 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
             _publish(job_context, callbacks, partial / FILE_NAME, home / trainer.METRICS_CSV)
         raise
     path = _publish(job_context, callbacks, result.voice_path, result.metrics_csv)
-    return Trained(result.voice_path, job_result(path, result, data))
-
-
-def recipe(job: Job, choice: ModelChoice) -> TrainingConfig:
-    """The family's recipe with what the job asks for itself."""
-    wishes: dict[str, Any] = {
-        "epochs": job.epochs,
-        "learning_rate": job.learning_rate,
-        "batch_s": job.batch_size and job.batch_size * CLIP_S,
-        "validation_fraction": job.val_split,
-        "min_validation_clips": job.val_split and 1,
-        "checkpoint_every_epochs": job.save_interval,
-        "precision": choice.precision,
-    }
-    config = tiny() if choice.base == TINY else TrainingConfig()
-    return replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
+    done, parts = job_result(path, result, data), report.of_training(result, data)
+    publish_report(job_context, callbacks, done.summary or "", parts)
+    return Trained(result.voice_path, done, parts)
 
 
 def _publish(context: JobContext, callbacks: JobCallbacks, voice: Path, metrics: Path) -> str:

@@ -37,6 +37,7 @@ class Reference:
 
     mel: Tensor
     id: str
+    why: str = ""  # how it came to be chosen, in words for a user
 
 
 def choose(examples: Sequence[Example]) -> Reference:
@@ -49,7 +50,7 @@ def choose(examples: Sequence[Example]) -> Reference:
     typical = np.array([strangeness[i] for i in order[:HEARD]])
     murky = np.maximum(0.0, np.median(contrasts) - contrasts) / _NOTABLE_CONTRAST
     best = int(np.argmin(typical + murky))
-    return Reference(mels[best], candidates[best].id)
+    return Reference(mels[best], candidates[best].id, _reason(candidates[best], len(examples)))
 
 
 def hear(audio: Path, identity: str) -> Reference:
@@ -62,7 +63,19 @@ def hear(audio: Path, identity: str) -> Reference:
         mel, _ = speech_mel(audio)
     except Unusable as problem:
         raise PipelineError(f"The chosen voice cannot be used: {problem}.") from problem
-    return Reference(_shortened(torch.from_numpy(mel)), identity)
+    return Reference(_shortened(torch.from_numpy(mel)), identity, "the job names it")
+
+
+def _reason(chosen: Example, among: int) -> str:
+    if among == 1:
+        return "it is the only recording"
+    duration_s = chosen.frames / FRAMES_PER_S
+    letters_per_s = len(chosen.ids) // 2 / duration_s
+    return (
+        f"of {among} recordings nearest to the middle in length ({duration_s:.1f} s), "
+        f"pace ({letters_per_s:.0f} letters per second) and loudness ({chosen.loudness_db:.0f} dB), "
+        "with quiet pauses"
+    )
 
 
 def _strangeness(examples: Sequence[Example]) -> NDArray[np.float64]:

@@ -61,6 +61,7 @@ class TrainResult:
     padding_waste: float
     skipped: tuple[SkippedClip, ...]
     reference: str  # the clip whose voice it speaks with
+    reference_why: str
 
 
 def train(
@@ -157,4 +158,5 @@ def _summary(result: FitResult, task: VoiceTask, corpus: Corpus, home: Path) -> 
         padding_waste=task.padding_waste,
         skipped=corpus.skipped,
         reference=task.reference.id if task.reference else "",
+        reference_why=task.reference.why if task.reference else "",
     )

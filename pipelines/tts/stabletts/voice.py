@@ -51,6 +51,7 @@ class Voice:
             "vocabulary": self.vocabulary.to_json(),
             "facts": dict(self.facts),
             "reference": self.reference.id if self.reference else None,
+            "reference_why": self.reference.why if self.reference else None,
         }
         tensors = {
             name: tensor.detach().float().cpu().contiguous()
@@ -91,7 +92,7 @@ def load_voice(path: Path, settings: TextSettings | None = None) -> Voice:
         vocabulary = Vocabulary.from_json(description["vocabulary"])
         config = ModelConfig(**description["model"])
         mel, facts = description["mel"], dict(description["facts"])
-        reference = _reference(mel_of_reference, description.get("reference"), config)
+        reference = _reference(mel_of_reference, description, config)
     except (KeyError, TypeError, ValueError) as error:
         raise BadCheckpoint(f"the description in {path.name} is damaged: {error}") from error
     if mel != mel_settings() or len(vocabulary) != config.n_vocab:
@@ -99,12 +100,15 @@ def load_voice(path: Path, settings: TextSettings | None = None) -> Voice:
     return Voice(load_model(state, config), vocabulary, facts, reference)
 
 
-def _reference(mel: Tensor | None, identity: str | None, config: ModelConfig) -> Reference | None:
+def _reference(
+    mel: Tensor | None, description: Mapping[str, Any], config: ModelConfig
+) -> Reference | None:
     if mel is None:
         return None
     if mel.dim() != 2 or len(mel) != config.n_mels or not mel.shape[1]:
         raise ValueError(f"its reference has the shape {tuple(mel.shape)}")
-    return Reference(mel, str(identity))
+    why = description.get("reference_why")  # voices of older versions do not say
+    return Reference(mel, str(description.get("reference")), str(why or ""))
 
 
 def _description(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,29 @@
+"""What a job says about its training, in the pipeline's terms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from gitlab_jobs.callbacks import ModelChoice
+from gitlab_jobs.job import Job
+from pipelines.tts.stabletts.base import TINY
+from pipelines.tts.stabletts.settings import TrainingConfig, tiny
+
+CLIP_S = 5.0
+"""A job's `batch_size` counts recordings of this length."""
+
+
+def recipe(job: Job, choice: ModelChoice) -> TrainingConfig:
+    """The family's recipe with what the job asks for itself."""
+    wishes: dict[str, Any] = {
+        "epochs": job.epochs,
+        "learning_rate": job.learning_rate,
+        "batch_s": job.batch_size and job.batch_size * CLIP_S,
+        "validation_fraction": job.val_split,
+        "min_validation_clips": job.val_split and 1,
+        "checkpoint_every_epochs": job.save_interval,
+        "precision": choice.precision,
+    }
+    config = tiny() if choice.base == TINY else TrainingConfig()
+    return replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
