@@ -21,32 +21,13 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from gitlab_jobs.errors import ConfigError
 from gitlab_jobs.job import CancelReason, Job
+from gitlab_jobs.ledger_schema import upgrade
+from gitlab_jobs.publication import PUBLICATION, Journal, Publication
 from gitlab_jobs.response import Response, dump_response, parse_response
 from gitlab_jobs.store import ProjectRef
 
 FILE_NAME = "ledger.sqlite3"
-SCHEMA_VERSION = 1
-EXIT_WRONG_VERSION = 76
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS jobs (
-    project_id     TEXT NOT NULL,
-    job_id         TEXT NOT NULL,
-    project_path   TEXT NOT NULL,
-    branch         TEXT NOT NULL,
-    job            TEXT NOT NULL,
-    state          TEXT NOT NULL,
-    lease_path     TEXT NOT NULL,
-    response       BLOB NOT NULL,
-    workspace      TEXT,
-    resumed        INTEGER NOT NULL DEFAULT 0,
-    wish           TEXT,
-    changed_at     TEXT NOT NULL,
-    PRIMARY KEY (project_id, job_id)
-) STRICT
-"""
 
 
 class Standing(StrEnum):
@@ -87,7 +68,7 @@ class Ledger:
     """Safe to use from several threads; every method is durable when it returns."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file.
+        """Open or make the file, or bring an older one up to date.
 
         Raises:
             ConfigError: a newer program wrote it.
@@ -96,15 +77,7 @@ class Ledger:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise ConfigError(
-                f"{path} was written by a newer version of this program",
-                hint="update this worker, or give it another --work-dir",
-                exit_code=EXIT_WRONG_VERSION,
-            )
-        self._db.execute(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        upgrade(self._db, path)
 
     def close(self) -> None:
         """Close the file."""
@@ -173,10 +146,46 @@ class Ledger:
         """Jobs whose end a killed worker did not see, oldest first."""
         return [row for row in self._read("ORDER BY changed_at") if row.standing.is_open]
 
+    def unmended(self) -> list[Row]:
+        """Jobs that are over here, with commits that nobody has looked at since."""
+        where = (
+            "WHERE (project_id, job_id) IN (SELECT project_id, job_id FROM publications)"
+            " ORDER BY changed_at"
+        )
+        return [row for row in self._read(where) if not row.standing.is_open]
+
+    def journal(self, project: ProjectRef, job_id: str) -> Journal:
+        """What a job is writing into people's notebooks."""
+        return _JobJournal(self, project, job_id)
+
     def ended(self, project: ProjectRef) -> dict[str, Row]:
         """Jobs of a project that this worker finished, by id."""
         rows = self._read("WHERE project_id = ? AND state = ?", project.id, Standing.DONE.value)
         return {row.job.job_id: row for row in rows}
+
+    def note_publication(self, project: ProjectRef, job_id: str, publication: Publication) -> None:
+        """A commit that changes notebooks is about to be tried."""
+        self._write(
+            "INSERT INTO publications (project_id, job_id, mark, publication) VALUES (?, ?, ?, ?)"
+            " ON CONFLICT (mark) DO UPDATE SET publication = excluded.publication",
+            project.id,
+            job_id,
+            publication.mark,
+            PUBLICATION.dump_json(publication).decode(),
+        )
+
+    def settle_publication(self, publication: Publication) -> None:
+        """A commit that changed notebooks was looked at."""
+        self._write("DELETE FROM publications WHERE mark = ?", publication.mark)
+
+    def publications(self, project: ProjectRef, job_id: str) -> list[Publication]:
+        """Commits of a job that still have to be looked at, oldest first."""
+        sql = (
+            "SELECT publication FROM publications WHERE project_id = ? AND job_id = ? ORDER BY number"
+        )
+        with self._lock:
+            found = self._db.execute(sql, (project.id, job_id)).fetchall()
+        return [PUBLICATION.validate_json(text) for (text,) in found]
 
     def _write(self, sql: str, *values: object) -> None:
         with self._lock:
@@ -190,6 +199,24 @@ class Ledger:
         with self._lock:
             found = self._db.execute(f"SELECT {columns} FROM jobs {where}", values).fetchall()
         return [_row(*values) for values in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _JobJournal:
+    """The part of a ledger that belongs to one job's publications."""
+
+    _ledger: Ledger
+    _project: ProjectRef
+    _job_id: str
+
+    def note(self, publication: Publication) -> None:
+        self._ledger.note_publication(self._project, self._job_id, publication)
+
+    def settle(self, publication: Publication) -> None:
+        self._ledger.settle_publication(publication)
+
+    def pending(self) -> list[Publication]:
+        return self._ledger.publications(self._project, self._job_id)
 
 
 def _row(*columns: Any) -> Row:
