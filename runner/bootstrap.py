@@ -1,6 +1,6 @@
 """What a child process does before and after its entry: settle in, announce itself, run, report.
 
-    config frame ─► keeper forks ─► die with the keeper ─► limits ─► fault handler ─► signals
+    config frame ─► keeper forks ─► die with the keeper ─► join its group ─► limits ─► fault handler ─► signals
       ─► hello ─► import the entry ─► ready ─► entry(payload, channel) ─► result | error ─► bye ─► exit
 
 Everything that must happen inside the child happens here, after the exec; the parent never runs code
@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 from runner.channel import Channel, Stopped
@@ -31,6 +32,7 @@ from runner.frames import (
     JsonObject,
     check_length,
 )
+from runner.group import Group
 from runner.keeper import DUMP_STACKS, END_TREE, keep
 from runner.limits import apply_limits
 from runner.orders import Orders
@@ -46,7 +48,11 @@ def run_child(connection: socket.socket) -> NoReturn:
     def worker(keeper_pid: int) -> NoReturn:
         _work(connection, orders, keeper_pid)
 
-    keep(worker, orders.report_fd, orders.parent_pid)
+    keep(worker, orders.report_fd, orders.parent_pid, _group_of(orders))
+
+
+def _group_of(orders: Orders) -> Group | None:
+    return Group(tuple(map(Path, orders.group))) if orders.group else None
 
 
 def _receive_config(connection: socket.socket) -> JsonObject:
@@ -68,6 +74,7 @@ def _receive(connection: socket.socket, size: int) -> bytes:
 
 def _work(connection: socket.socket, orders: Orders, keeper_pid: int) -> NoReturn:
     signal_on_parent_death(signal.SIGKILL, keeper_pid)
+    is_in_group = _join_group(orders)
     renounce_privileges()
     apply_limits(orders.limits)
     os.close(orders.report_fd)
@@ -77,10 +84,22 @@ def _work(connection: socket.socket, orders: Orders, keeper_pid: int) -> NoRetur
     os.register_at_fork(after_in_child=connection.close)
     channel = Channel(connection, orders.limits)
     _listen_to_signals(channel, orders.dump_fd)
-    channel.send("hello", {"pid": os.getpid(), "python": sys.version.split()[0]})
+    about_me = {"pid": os.getpid(), "python": sys.version.split()[0], "in_group": is_in_group}
+    channel.send("hello", about_me)
     channel.open()
     _report(channel, orders)
     _leave_quickly()
+
+
+def _join_group(orders: Orders) -> bool:
+    """Enter the control group; where that is refused the parent samples memory instead."""
+    group = _group_of(orders)
+    try:
+        if group is not None:
+            group.join()
+    except OSError:
+        return False
+    return group is not None
 
 
 def _listen_to_signals(channel: Channel, dump_fd: int) -> None:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
+from runner.cgroup import process_groups
 from runner.environment import child_environment, prepare_directories
 from runner.frames import JsonObject
+from runner.group import Group
 from runner.launch import Launched, launch_exec
 from runner.limits import Limits
 from runner.log_pipe import Mask
@@ -41,6 +44,11 @@ def _unmasked(line: bytes) -> bytes:
 
 def _nothing() -> None:
     pass
+
+
+def _make_group(marker: Marker, limits: Limits) -> Group | None:
+    home = process_groups() if limits.has_group else None
+    return home.make(marker, limits) if home is not None else None
 
 
 class ChildProcess:
@@ -94,12 +102,14 @@ class ChildProcess:
         environment = child_environment(
             spec.work_dir, spec.device, spec.limits, spec.environment, marker
         )
-        launched = self._launch(spec.work_dir, environment)
-        try:
-            minder = Minder(spec, launched, str(marker), self._mask)
-        except BaseException:
-            launched.abandon()
-            raise
+        group = _make_group(marker, spec.limits)
+        with ExitStack() as undo:
+            if group is not None:
+                undo.callback(group.remove)
+            launched = self._launch(spec.work_dir, environment)
+            undo.callback(launched.abandon)
+            minder = Minder(spec, launched, marker, group, self._mask)
+            undo.pop_all()
         minder.start(self._serve, self._on_progress, self._on_end)
         with self._start_lock:
             self._minder = minder

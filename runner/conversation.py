@@ -89,7 +89,7 @@ class Conversation:
 
 
 _FIELDS: dict[str, dict[str, type]] = {
-    "hello": {"pid": int},
+    "hello": {"pid": int, "in_group": bool},
     "progress": {"fields": dict},
     "request": {"id": int, "name": str, "payload": dict},
     "result": {"result": dict},

@@ -22,11 +22,12 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
 from runner.death import adopt_orphans, signal_on_parent_death
+from runner.group import Group, GroupCounts
 
 DUMP_STACKS = signal.SIGUSR1
 END_TREE = signal.SIGUSR2
@@ -46,22 +47,27 @@ class KeeperReport:
     user_s: float
     system_s: float
     unkillable: tuple[int, ...] = ()
+    group: GroupCounts | None = None
+    """What its control group has counted; None where it had none."""
 
     def write(self, fd: int) -> None:
         """Leave the report where the supervisor finds it."""
-        os.write(fd, json.dumps([getattr(self, name) for name in self.__slots__]).encode())
+        os.write(fd, json.dumps(astuple(self)).encode())
 
     @classmethod
     def parse(cls, text: bytes) -> KeeperReport | None:
         """Read what `write` left; None when the keeper was killed before."""
         if not text:
             return None
-        status, rss, user_s, system_s, unkillable = json.loads(text)
-        return cls(status, rss, user_s, system_s, tuple(unkillable))
+        status, rss, user_s, system_s, unkillable, group = json.loads(text)
+        counts = None if group is None else GroupCounts(*group)
+        return cls(status, rss, user_s, system_s, tuple(unkillable), counts)
 
 
-def keep(worker: Callable[[int], NoReturn], report_fd: int, parent_pid: int) -> NoReturn:
-    """Fork the worker (it is given the keeper's pid), watch over it, end its tree, then exit."""
+def keep(
+    worker: Callable[[int], NoReturn], report_fd: int, parent_pid: int, group: Group | None = None
+) -> NoReturn:
+    """Fork the worker (it is given the keeper's pid), watch over it, end its tree and its group, exit."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, it would hide how children end
     signal.pthread_sigmask(signal.SIG_BLOCK, _WATCHED)
     signal_on_parent_death(END_TREE, parent_pid)
@@ -74,7 +80,11 @@ def keep(worker: Callable[[int], NoReturn], report_fd: int, parent_pid: int) -> 
     with suppress(OSError):  # the worker may have done it first, or be gone
         os.setpgid(worker_pid, worker_pid)
     _let_go_of_descriptors(report_fd)
-    _Keeper(worker_pid).run().write(report_fd)
+    report = _Keeper(worker_pid).run()
+    if group is not None:
+        report = replace(report, group=group.counts())
+        group.remove()
+    report.write(report_fd)
     os._exit(0)
 
 
@@ -131,7 +141,7 @@ class _Keeper:
         else:
             alive = ()
         seen = self._report or KeeperReport(signal.SIGKILL, 0, 0.0, 0.0)
-        return KeeperReport(seen.wait_status, seen.max_rss_bytes, seen.user_s, seen.system_s, alive)
+        return replace(seen, unkillable=alive)
 
 
 def children_of(parent_pid: int) -> tuple[int, ...]:

@@ -46,9 +46,13 @@ class Limits:
     open_files: int = 8192
     file_bytes: int | None = None
     address_space_bytes: int | None = None
+    has_group: bool = True
+    """A control group of its own, where this machine lets us make one; see `runner.cgroup`."""
     memory_bytes: int | None = None
-    """Of the child's whole tree, sampled: a soft limit for machines without delegated control groups."""
+    """Of the child's whole tree: enforced by its control group; without one sampled, a soft limit."""
     memory_interval_s: float = 2.0
+    tasks: int | None = 4096
+    """Processes and threads of the whole tree, where a control group counts them."""
     threads: int | None = None
     """OMP_NUM_THREADS and its relatives; None leaves it to the libraries."""
     log_bytes: int = 4 * 1024 * 1024

@@ -45,7 +45,11 @@ def kill_marked(marker: str | None = None) -> int:
     killed: set[int] = set()
     deadline = time.monotonic() + _SWEEP_S
     while time.monotonic() < deadline:
-        found = [pid for pid, text in marked_processes(marker) if marker or _is_orphaned(text)]
+        found = [
+            pid
+            for pid, text in marked_processes(marker)
+            if marker or is_gone(text.partition(":")[0])
+        ]
         if not found:
             break
         for pid in found:
@@ -56,9 +60,8 @@ def kill_marked(marker: str | None = None) -> int:
     return len(killed)
 
 
-def _is_orphaned(marker: str) -> bool:
-    """Whether the supervisor that a marker names has ended."""
-    supervisor, _, _ = marker.partition(":")
+def is_gone(supervisor: str) -> bool:
+    """Whether the supervisor that a `Marker` names has ended."""
     pid, _, ticks = supervisor.partition("@")
     return pid.isdigit() and _start_ticks(int(pid)) != ticks
 

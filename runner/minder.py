@@ -20,14 +20,15 @@ from contextlib import suppress
 
 from runner.conversation import Conversation
 from runner.frames import FrameError, JsonObject
+from runner.group import Group
 from runner.inbox import Inbox
 from runner.keeper import DUMP_STACKS, END_TREE, KeeperReport
 from runner.ladder import Ladder, Rung
 from runner.launch import Launched
 from runner.line import ParentLine
 from runner.log_pipe import ChildLog, Mask
-from runner.marker import kill_marked
-from runner.oom import read_oom_counts
+from runner.marker import Marker, kill_marked
+from runner.oom import explain_kill, read_oom_counts
 from runner.orders import Orders
 from runner.serving import Progress, RequestServer, Serve, StopChild
 from runner.spec import ChildSpec
@@ -45,18 +46,21 @@ _SUSPENDED_AFTER_S = 30.0
 class Minder:
     """Talks to, watches and ends one started child."""
 
-    def __init__(self, spec: ChildSpec, launched: Launched, marker: str, mask: Mask) -> None:
+    def __init__(
+        self, spec: ChildSpec, launched: Launched, marker: Marker, group: Group | None, mask: Mask
+    ) -> None:
         now = time.monotonic()
         self._spec = spec
         self._launched = launched
-        self._marker = marker
+        self._marker = str(marker)
+        self._group = group
         self._started_at = now
         self._oom_before = read_oom_counts()
         self._conversation = Conversation(spec.limits, now)
         self._ladder = Ladder(spec.limits)
         self._memory = MemoryWatch(spec.limits.memory_bytes, spec.limits.memory_interval_s, now)
         self._line = ParentLine(launched.connection)
-        self._line.send("config", orders_for(spec, launched).to_json())
+        self._line.send("config", orders_for(spec, launched, group).to_json())
         self._log = ChildLog(spec.log_path, mask, spec.limits.log_bytes)
         self._inbox = Inbox()
         self._violation: str | None = None
@@ -165,7 +169,9 @@ class Minder:
 
     def _hear(self, frame: JsonObject) -> None:
         self._conversation.hear(frame, time.monotonic())
-        if frame["t"] == "request" and not self._is_dead:
+        if frame["t"] == "hello" and frame["in_group"] and self._group is not None:
+            self._memory.rely_on(self._group)
+        elif frame["t"] == "request" and not self._is_dead:
             self._server.accept(frame)
         elif frame["t"] == "progress":
             self._show_progress(frame["fields"])
@@ -264,8 +270,9 @@ class Minder:
             return
         excess = self._memory.look(self._launched.pid, now)
         if excess is not None:
-            logger.warning("child %d: %s", self.pid, excess)
-            self._force(Verdict.OOM_HOST, excess)
+            verdict, detail = excess
+            logger.warning("child %d: %s", self.pid, detail)
+            self._force(verdict, detail)
 
     # The end.
 
@@ -274,7 +281,11 @@ class Minder:
         report = self._launched.report()
         if report is None:  # the keeper was killed: nobody has looked after the tree
             kill_marked(self._marker)
-            report = KeeperReport(signal.SIGKILL if status is None else status, 0, 0.0, 0.0)
+            counts = self._group.counts() if self._group is not None else None
+            wait_status = signal.SIGKILL if status is None else status
+            report = KeeperReport(wait_status, 0, 0.0, 0.0, group=counts)
+        if self._group is not None:
+            self._group.remove()
         self._drain()
         self._on_end()
         if not self._server.close(self._spec.limits.serve_timeout_s):
@@ -302,7 +313,7 @@ class Minder:
     def _describe(self, report: KeeperReport) -> ChildExit:
         talk = self._conversation
         code = os.waitstatus_to_exitcode(report.wait_status)
-        oom = read_oom_counts().since(self._oom_before)
+        oom = explain_kill(read_oom_counts().since(self._oom_before), report.group)
         verdict, detail = judge(
             Observed(
                 result=talk.result,
@@ -355,7 +366,7 @@ def _remote_error(frame: JsonObject | None) -> RemoteError | None:
     return RemoteError(frame["kind"], frame["code"], frame["message"], frame["traceback"])
 
 
-def orders_for(spec: ChildSpec, launched: Launched) -> Orders:
+def orders_for(spec: ChildSpec, launched: Launched, group: Group | None) -> Orders:
     """What the child is told."""
     return Orders(
         entry=spec.entry,
@@ -366,4 +377,5 @@ def orders_for(spec: ChildSpec, launched: Launched) -> Orders:
         parent_pid=launched.parent_pid,
         dump_fd=launched.child_dump_fd,
         report_fd=launched.child_report_fd,
+        group=tuple(group.to_json()) if group is not None else (),
     )

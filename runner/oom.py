@@ -1,14 +1,17 @@
 """Counts the kernel's out-of-memory kills, so that an unexplained SIGKILL can be explained.
 
-Knows no child: it compares counters from before and after. Other processes of the machine may have been
-the victim of a host-wide kill; together with our child's own SIGKILL it is still the best explanation.
+A child with a control group of its own has its own counter, which is exact. For any other the counters of the
+machine and of the supervisor's group are compared, before and after: somebody else may have been the victim, but
+together with our child's SIGKILL it is the best explanation there is.
 """
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from runner.cgroup import own_groups
+from runner.group import Group, GroupCounts, read_counters
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,24 +28,20 @@ class OomCounts:
 
 def read_oom_counts(root: Path = Path("/")) -> OomCounts:
     """Read the counters of the machine and of the calling process's own memory group."""
-    host = _counter(root / "proc/vmstat", "oom_kill")
-    cgroup = 0
-    with suppress(OSError):
-        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
-            _, controllers, path = line.split(":", 2)
-            group = path.lstrip("/")
-            if controllers == "":
-                cgroup += _counter(root / "sys/fs/cgroup" / group / "memory.events", "oom_kill")
-            elif "memory" in controllers.split(","):
-                v1 = root / "sys/fs/cgroup/memory" / group / "memory.oom_control"
-                cgroup += _counter(v1, "oom_kill")
-    return OomCounts(host, cgroup)
+    host = read_counters(root / "proc/vmstat").get("oom_kill", 0)
+    counted = (Group((folder,)).counts() for _, folder in own_groups(root))
+    return OomCounts(host, sum(counts.kills for counts in counted if counts is not None))
 
 
-def _counter(path: Path, name: str) -> int:
-    with suppress(OSError):
-        for line in path.read_text(encoding="ascii").splitlines():
-            key, _, value = line.partition(" ")
-            if key == name:
-                return int(value)
-    return 0
+def explain_kill(around: OomCounts, own: GroupCounts | None) -> OomCounts:
+    """The kills that may have been a child's end.
+
+    Args:
+        around: counted by the machine and by the supervisor's group while the child lived.
+        own: counted by the child's group; None where it had none.
+    """
+    if own is None:
+        return around
+    if own.limit_hits or around.cgroup:
+        return OomCounts(0, own.kills)
+    return OomCounts(own.kills, 0)

@@ -23,6 +23,8 @@ class Orders:
     parent_pid: int
     dump_fd: int
     report_fd: int
+    group: tuple[str, ...]
+    """The folders of the control group to join; empty where there is none."""
 
     def to_json(self) -> JsonObject:
         """Plain data for the config frame."""
@@ -35,6 +37,7 @@ class Orders:
             "parent_pid": self.parent_pid,
             "dump_fd": self.dump_fd,
             "report_fd": self.report_fd,
+            "group": list(self.group),
         }
 
     @classmethod
@@ -49,4 +52,5 @@ class Orders:
             parent_pid=data["parent_pid"],
             dump_fd=data["dump_fd"],
             report_fd=data["report_fd"],
+            group=tuple(data["group"]),
         )

@@ -155,6 +155,9 @@ def _judge_words(seen: Observed) -> tuple[Verdict, str]:
         verdict = classify_exception(str(link["kind"]), str(link["message"]))
         if verdict is not None:
             return verdict, first
+    if seen.cgroup_oom_kills > 0:
+        # What it says is the consequence: the kernel has taken a process that it had started.
+        return Verdict.OOM_CGROUP, f"the memory limit of its group was reached; then {first}"
     is_missing = seen.error["kind"] in ("ModuleNotFoundError", "MissingExtra")
     names_the_entry = seen.error["message"] == f"No module named {seen.entry_module!r}"
     if is_missing and not names_the_entry and not seen.error["code"]:

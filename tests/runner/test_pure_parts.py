@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.cgroups import recorded_v1, recorded_v2
 
 from runner.conversation import Conversation
 from runner.frames import FrameError
@@ -95,7 +96,7 @@ def frame(kind: str, /, **fields: Any) -> dict[str, Any]:
     return {"v": 1, "t": kind, "seq": 0, **fields}
 
 
-HELLO = frame("hello", pid=5)
+HELLO = frame("hello", pid=5, in_group=False)
 RESULT = frame("result", result={})
 BYE = frame("bye")
 
@@ -163,18 +164,12 @@ def test_the_kernels_counters_are_read_in_both_cgroup_versions(
 ) -> None:
     """As the kernel writes them; absent files count nothing."""
     assert read_oom_counts(tmp_path) == OomCounts(0, 0)
-    (tmp_path / "proc/self").mkdir(parents=True)
-    (tmp_path / "proc/vmstat").write_text("nr_free_pages 5\noom_kill 3\npgfault 9\n")
     if version == 2:
-        (tmp_path / "proc/self/cgroup").write_text("0::/worker.slice/job\n")
-        group = tmp_path / "sys/fs/cgroup/worker.slice/job"
-        group.mkdir(parents=True)
-        (group / "memory.events").write_text("low 0\noom 4\noom_kill 2\n")
+        recorded_v2(tmp_path, memory__events="low 0\noom 4\noom_kill 2\n")
     else:
-        (tmp_path / "proc/self/cgroup").write_text("8:pids:/\n4:memory:/job\n0::/\n")
-        group = tmp_path / "sys/fs/cgroup/memory/job"
-        group.mkdir(parents=True)
-        (group / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 2\n")
+        control = "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"
+        recorded_v1(tmp_path, memory__oom_control=control)
+    (tmp_path / "proc/vmstat").write_text("nr_free_pages 5\noom_kill 3\npgfault 9\n")
 
     counts = read_oom_counts(tmp_path)
 
