@@ -46,20 +46,19 @@ def trim(samples: Samples, sample_rate_hz: int) -> Samples:
     return samples[start:end]
 
 
-def split_at_pauses(samples: Samples, sample_rate_hz: int, longest_s: float) -> list[Samples]:
-    """Cut a recording into pieces of at most `longest_s`, each cut in the quietest fifth of a second.
+def pauses(samples: Samples, sample_rate_hz: int, longest_s: float) -> list[int]:
+    """Where to cut a recording, in samples, so that no piece is longer than `longest_s`.
 
-    The cut is looked for in the last third of a piece, so that no piece becomes very short.
+    A cut is in the quietest fifth of a second of a piece's last third, so no piece is very short.
     """
     longest = round(longest_s * sample_rate_hz)
-    pieces = []
-    rest = samples
-    while len(rest) > longest:
-        begin = longest * 2 // 3
-        cut = begin + _quietest(rest[begin:longest], sample_rate_hz)
-        pieces.append(rest[:cut])
-        rest = rest[cut:]
-    return [*pieces, rest]
+    cuts: list[int] = []
+    start = 0
+    while len(samples) - start > longest:
+        begin = start + longest * 2 // 3
+        start = begin + _quietest(samples[begin : start + longest], sample_rate_hz)
+        cuts.append(start)
+    return cuts
 
 
 def _quietest(samples: Samples, sample_rate_hz: int) -> int:

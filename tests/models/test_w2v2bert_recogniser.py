@@ -14,7 +14,7 @@ from support.sound import tone
 from support.speech import spoken_clip, spoken_clips
 from transformers import AutoModelForCTC, SeamlessM4TFeatureExtractor, Wav2Vec2CTCTokenizer
 
-from pipelines.asr.w2v2bert import archive
+from pipelines.asr.w2v2bert import archive, listening
 from pipelines.asr.w2v2bert.config import tiny
 from pipelines.asr.w2v2bert.train import TrainingData, train
 from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
@@ -103,6 +103,17 @@ def test_a_long_recording_is_heard_in_pieces(transcriber, tmp_path):
     assert spoken_error_rates([" ".join(clip.text for clip in clips)], [heard.text]).cer < 0.6
 
 
+def test_a_cut_in_the_middle_of_speech_changes_no_word(transcriber, monkeypatch):
+    """Without a pause anywhere, what is heard in pieces is what is heard at once."""
+    clip = max(spoken_clips(), key=lambda clip: clip.seconds)
+    (whole,) = _hear(transcriber, clip.path)
+    monkeypatch.setattr(listening, "LONGEST_PIECE_S", clip.seconds / 2.5)
+    (in_pieces,) = _hear(transcriber, clip.path)
+    assert spoken_error_rates([whole.text], [in_pieces.text]).cer < 0.1
+    assert [word.text for word in in_pieces.words] == in_pieces.text.split()
+    assert in_pieces.words[-1].end_s == pytest.approx(whole.words[-1].end_s, abs=0.3)
+
+
 def test_what_is_no_speech_is_not_trusted(transcriber, tmp_path):
     """Humming is flagged, silence and rubbish are named."""
     clip = spoken_clip("LJ001-0004")
@@ -155,6 +166,21 @@ def test_bfloat16_hears_the_same(trained, transcriber):
     texts = [result.text for result in _hear(transcriber, *paths)]
     rates = spoken_error_rates(texts, [result.text for result in _hear(narrow, *paths)])
     assert rates.cer < 0.05
+
+
+def test_held_out_clips_decide_how_to_read(tmp_path):
+    """Their decision is part of the model file, and no text of theirs is in the language model."""
+    clips = [Clip(clip.path.stem, clip.path, clip.text) for clip in spoken_clips(longest_s=4.0)]
+    data = TrainingData(clips, tmp_path / "home", texts=["more of the language"])
+    config = replace(tiny(), epochs=2, validation_fraction=0.3, min_validation_clips=1)
+    result = train(config, data, device="cpu", progress=ignore_progress)
+    assert result.validation_clips == 1
+    assert result.validation_cer <= result.greedy_cer
+    archive.pack(result.model_directory, tmp_path / "model.pt")
+    archive.unpack(tmp_path / "model.pt", tmp_path / "model")
+    assert (tmp_path / "model" / "decoding.json").is_file()
+    clip = spoken_clip("LJ001-0002")
+    assert _hear(Transcriber(tmp_path / "model", device="cpu"), clip.path)
 
 
 def test_training_on_starts_from_what_was_learnt(trained, tmp_path):

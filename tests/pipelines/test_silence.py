@@ -6,9 +6,13 @@ import numpy as np
 import pytest
 from support.sound import tone
 
-from pipelines.audio.silence import KEPT_S, is_silent, split_at_pauses, trim
+from pipelines.audio.silence import KEPT_S, is_silent, pauses, trim
 
 RATE = 16_000
+
+
+def _pieces(sound, longest_s):
+    return np.split(sound, pauses(sound, RATE, longest_s))
 
 
 def _hiss(seconds, level=1e-3):
@@ -47,7 +51,7 @@ def test_long_recordings_are_cut_in_their_pauses():
     words = [tone(1.3, frequency_hz=200 + 50 * number) for number in range(9)]
     pause = _hiss(0.4)
     sound = np.concatenate([part for word in words for part in (word, pause)])
-    pieces = split_at_pauses(sound, RATE, longest_s=5.0)
+    pieces = _pieces(sound, 5.0)
     assert len(pieces) > 2
     assert max(map(len, pieces)) <= 5.0 * RATE
     assert np.array_equal(np.concatenate(pieces), sound)
@@ -57,7 +61,7 @@ def test_long_recordings_are_cut_in_their_pauses():
 
 def test_a_recording_without_pauses_is_cut_all_the_same():
     """The limit holds for any sound."""
-    pieces = split_at_pauses(tone(12.0), RATE, longest_s=5.0)
+    pieces = _pieces(tone(12.0), 5.0)
     assert [len(piece) <= 5.0 * RATE for piece in pieces] == [True] * len(pieces)
     assert sum(map(len, pieces)) == 12 * RATE
 
@@ -65,5 +69,5 @@ def test_a_recording_without_pauses_is_cut_all_the_same():
 def test_a_short_recording_stays_whole():
     """Nothing to do, nothing done."""
     sound = tone(3.0)
-    (piece,) = split_at_pauses(sound, RATE, longest_s=5.0)
+    (piece,) = _pieces(sound, 5.0)
     assert np.array_equal(piece, sound)

@@ -39,6 +39,8 @@ def training_facts(result: TrainResult, data: ProjectData) -> Mapping[str, Any]:
         "train_cer": result.train_cer,
         "validation_cer": result.validation_cer,
         "validation_wer": result.validation_wer,
+        "validation_cer_without_language_model": result.greedy_cer,
+        "confidence_correlation": result.confidence_correlation,
     }
     return {
         **{name: round(rate, 4) for name, rate in rates.items() if rate is not None},

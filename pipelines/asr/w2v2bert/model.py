@@ -18,7 +18,7 @@ from torch import nn
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertForCTC
 from transformers.utils import logging as transformers_logging
 
-from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, RecogniserConfig
+from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, FRAME_S, RecogniserConfig
 from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.errors import BadCheckpoint, ModelNotFound
@@ -45,6 +45,12 @@ class Recogniser:
         """How many outputs (u) a number of encoder frames (t) gives."""
         config: Any = self.network.config
         return -(-frames // ADAPTER_STRIDE) if config.add_adapter else frames
+
+    @property
+    def output_s(self) -> float:
+        """Duration of an output frame."""
+        config: Any = self.network.config
+        return FRAME_S * ADAPTER_STRIDE if config.add_adapter else FRAME_S
 
     def save_memory(self) -> None:
         """Compute activations again in the backward pass instead of keeping them."""

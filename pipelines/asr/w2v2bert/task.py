@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from pipelines.asr.w2v2bert.augment import mask_features
 from pipelines.asr.w2v2bert.config import RecogniserConfig
 from pipelines.asr.w2v2bert.dataset import Example, FeatureFile
-from pipelines.asr.w2v2bert.decoding import decode_greedily
 from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.processor import pad
+from pipelines.asr.w2v2bert.reader import best_symbols
 from pipelines.text.metrics import ErrorRates, error_rates
 from pipelines.training.batching import Batch, group_steps, plan_batches, plan_epoch
 from pipelines.training.loop import Evaluation, Loss
@@ -132,12 +132,11 @@ class RecogniserTask:
             members = [examples[index] for index in batch]
             loss, logits = self._forward(members, augmentation_seed=None)
             loss_sum += loss.item() * len(batch)
-            outputs = [self.recogniser.output_frames(example.frames) for example in members]
-            blank_id = self.recogniser.vocabulary.blank_id
-            for index, hypothesis in zip(
-                batch, decode_greedily(logits, outputs, blank_id), strict=True
-            ):
-                texts[index] = self.recogniser.vocabulary.decode(hypothesis.ids)
+            scores = logits.float().cpu().numpy()
+            for row, index in enumerate(batch):
+                frames = self.recogniser.output_frames(examples[index].frames)
+                ids = best_symbols(scores[row, :frames], self.recogniser.vocabulary.blank_id)
+                texts[index] = self.recogniser.vocabulary.decode(ids)
         rates = error_rates([example.text for example in examples], texts)
         return loss_sum / len(examples), rates
 

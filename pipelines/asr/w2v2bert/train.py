@@ -1,7 +1,7 @@
 """Training a recogniser on one project's recordings, from base weights or from scratch.
 
     texts ─► vocabulary ─┐
-    clips ─► features ───┼─► `training.loop.fit` ─► best model directory
+    clips ─► features ───┼─► `training.loop.fit` ─► best epoch ─► `finishing` ─► model directory
     base weights ────────┘
 
 Knows no cells and no uploads. With too few clips to hold some out, the best epoch is the one that
@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 from pathlib import Path
 
 import torch
@@ -19,8 +21,10 @@ import torch
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import RecogniserConfig
 from pipelines.asr.w2v2bert.dataset import Corpus, prepare
+from pipelines.asr.w2v2bert.finishing import finish
 from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.task import RecogniserTask
+from pipelines.asr.w2v2bert.tuning import Tuned
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
@@ -36,13 +40,15 @@ __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", 
 class TrainingData:
     """What to learn from, and where to keep state: `home` may hold an interrupted run.
 
-    `base` is a directory with base weights, `start` one of an earlier recogniser to go on from.
+    `base` is a directory with base weights, `start` one of an earlier recogniser to go on from;
+    `texts` are more of the language, recorded or not.
     """
 
     clips: Sequence[Clip]
     home: Path
     base: Path | None = None
     start: Path | None = None
+    texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +62,10 @@ class TrainResult:
     train_cer: float | None
     validation_cer: float | None
     validation_wer: float | None
+    greedy_cer: float | None
+    """What `validation_cer` would be without the language model."""
+    confidence_correlation: float | None
+    """Spearman's, of confidence with CER per held-out verse: −1 is perfect."""
     training_clips: int
     validation_clips: int
     speech_s: float
@@ -96,7 +106,12 @@ def train(
     )
     task.move_to(processor, dtype)
     result = fit(task, _optimizer(recogniser, config), config, data.home, progress)
-    return _summary(result, task, corpus, data.home)
+    texts = chain((clip.text for clip in data.clips), data.texts)
+    poll = partial(progress, "Choosing how to read", epoch=result.epochs_completed)
+    directory, tuned = finish(
+        result.best, corpus.features, task.validation, texts, (processor, dtype), poll
+    )
+    return _summary(result, tuned, task, corpus, directory)
 
 
 def _starting_point(config: RecogniserConfig, data: TrainingData) -> Recogniser:
@@ -156,16 +171,19 @@ def _facts(config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary) -> 
     ]
 
 
-def _summary(result: FitResult, task: RecogniserTask, corpus: Corpus, home: Path) -> TrainResult:
-    metrics = result.best_metrics
+def _summary(
+    result: FitResult, tuned: Tuned, task: RecogniserTask, corpus: Corpus, directory: Path
+) -> TrainResult:
     return TrainResult(
-        model_directory=result.best,
-        metrics_csv=home / METRICS_CSV,
+        model_directory=directory,
+        metrics_csv=directory.with_name(METRICS_CSV),
         epochs_completed=result.epochs_completed,
         best_epoch=result.best_epoch,
-        train_cer=metrics.get("train_cer"),
-        validation_cer=metrics.get("val_cer"),
-        validation_wer=metrics.get("val_wer"),
+        train_cer=result.best_metrics.get("train_cer"),
+        validation_cer=tuned.cer,
+        validation_wer=tuned.wer,
+        greedy_cer=tuned.greedy_cer,
+        confidence_correlation=tuned.rank_correlation,
         training_clips=len(task.training),
         validation_clips=len(task.validation),
         speech_s=corpus.duration_s,

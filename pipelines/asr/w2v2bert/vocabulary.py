@@ -67,6 +67,11 @@ class Vocabulary:
         """The CTC blank, which is also the padding."""
         return next(self._ids[name] for name in BLANKS if name in self._ids)
 
+    @property
+    def space_id(self) -> int | None:
+        """The border between words, if the vocabulary has one."""
+        return self._ids.get(DELIMITER, self._ids.get(" "))
+
     def encode(self, text: str) -> list[int]:
         """Ids of the spoken form; characters outside the vocabulary are left out."""
         space = DELIMITER if DELIMITER in self._ids else " "
