@@ -5,6 +5,7 @@ Knows which verse a clip belongs to; knows no audio and no model.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from gitlab_jobs.job import JobResult
 from handlers.publishing import publish_report
 from handlers.table import write_table
 from pipelines.report.parts import Number, Part, Table
+from pipelines.training.clips import Clip
 
 REPORT = "transcription.tsv"
 MOST_ROWS = 300
@@ -56,6 +58,18 @@ def chapter(utterance: Utterance) -> str:
 def name(utterance: Utterance) -> str:
     """What a translator knows a cell by."""
     return utterance.reference or utterance.cell_id
+
+
+def clips(data: ProjectData) -> list[Clip]:
+    """Recordings with their texts, by what a translator knows them by; numbered where verses share it."""
+    seen: Counter[str] = Counter()
+    found = []
+    for utterance, audio in spoken(data):
+        plain = name(utterance)
+        seen[plain] += 1
+        identity = plain if seen[plain] == 1 else f"{plain} ({seen[plain]})"
+        found.append(Clip(identity, audio, utterance.text, chapter(utterance)))
+    return found
 
 
 def nothing_to_do(data: ProjectData) -> JobResult:

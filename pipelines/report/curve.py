@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -17,6 +17,8 @@ LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 40
 MAX_POINTS = 300
 """Per line; more cannot be seen, and would only make the page heavy."""
 TICKS = 5
+STEEP = 30.0
+"""A range of values this wide, highest over lowest, is drawn on a logarithmic axis."""
 
 Point = tuple[float, float]
 
@@ -88,20 +90,32 @@ class Curve:
     def draw(self) -> Drawing:
         """Scale the lines into the box."""
         points = [point for one in self.series for point in one.points]
-        x_marks = _marks(min(x for x, _ in points), max(x for x, _ in points))
-        y_marks = _marks(min(y for _, y in points), max(y for _, y in points))
-
-        def place(point: Point) -> Point:
-            return (
-                LEFT + _share(point[0], x_marks) * (WIDTH - LEFT - RIGHT),
-                HEIGHT - BOTTOM - _share(point[1], y_marks) * (HEIGHT - TOP - BOTTOM),
-            )
-
+        across = _Axis(LEFT, WIDTH - RIGHT, _marks(*_range(x for x, _ in points)))
+        low, high = _range(y for _, y in points)
+        is_steep = low > 0 and high > STEEP * low
+        up_marks = _powers(low, high) if is_steep else _marks(low, high)
+        up = _Axis(HEIGHT - BOTTOM, TOP, up_marks, is_logarithmic=is_steep)
         return Drawing(
-            tuple(_line(one, place) for one in self.series),
-            tuple(Tick(place((mark, y_marks[0]))[0], f"{mark:g}") for mark in x_marks),
-            tuple(Tick(place((x_marks[0], mark))[1], f"{mark:g}") for mark in y_marks),
+            tuple(_line(one, across, up) for one in self.series), across.ticks(), up.ticks()
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """From values to places between `start` and `end`; the outer marks lie on them."""
+
+    start: float
+    end: float
+    marks: Sequence[float]
+    is_logarithmic: bool = False
+
+    def place(self, value: float) -> float:
+        values = (value, self.marks[0], self.marks[-1])
+        here, low, high = map(math.log, values) if self.is_logarithmic else values
+        return self.start + (here - low) / (high - low) * (self.end - self.start)
+
+    def ticks(self) -> tuple[Tick, ...]:
+        return tuple(Tick(self.place(mark), f"{mark:g}") for mark in self.marks)
 
 
 def read_curve(path: Path, title: str, columns: Mapping[str, str]) -> Curve | None:
@@ -133,11 +147,11 @@ def _number(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _line(series: Series, place: Callable[[Point], Point]) -> Line:
+def _line(series: Series, across: _Axis, up: _Axis) -> Line:
     kept = _thinned(series.points)
-    drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(place, kept))
-    x, y = place(series.lowest)
-    return Line(series.name, drawn, round(x, 1), round(y, 1), f"{series.lowest[1]:.3g}")
+    drawn = " ".join(f"{across.place(x):.1f},{up.place(y):.1f}" for x, y in kept)
+    x, y = series.lowest
+    return Line(series.name, drawn, round(across.place(x), 1), round(up.place(y), 1), f"{y:.3g}")
 
 
 def _thinned(points: Sequence[Point]) -> Sequence[Point]:
@@ -158,5 +172,14 @@ def _marks(low: float, high: float) -> list[float]:
     return [round(step * number, 12) for number in range(first, last + 1)]
 
 
-def _share(value: float, marks: Sequence[float]) -> float:
-    return (value - marks[0]) / (marks[-1] - marks[0])
+def _powers(low: float, high: float) -> list[float]:
+    """Return powers of ten that enclose a range, not too many of them."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    step = -(-(last - first) // TICKS)
+    count = -(-(last - first) // step)
+    return [10.0 ** (first + step * number) for number in range(count + 1)]
+
+
+def _range(values: Iterable[float]) -> tuple[float, float]:
+    found = list(values)
+    return min(found), max(found)

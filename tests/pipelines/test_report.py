@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -154,8 +155,9 @@ def test_a_curve_is_read_with_its_gaps(tmp_path: Path):
         ((1, 1.0), (2, 1.0)),
         ((3, -1e-9), (4, 2e9)),
         ((1, 0.0), (1, 0.0)),
+        ((1, 27_000.0), (2, 7.0), (3, 0.002)),
     ],
-    ids=["long", "flat", "huge", "one place"],
+    ids=["long", "flat", "huge", "one place", "steep"],
 )
 def test_every_curve_stays_in_its_box(points):
     """However long, flat or steep it is."""
@@ -166,6 +168,16 @@ def test_every_curve_stays_in_its_box(points):
     assert all(0 <= x <= drawing.width and 0 <= y <= drawing.bottom for x, y in drawn)
     assert 2 <= len(drawing.y_ticks) <= 13
     assert len({tick.text for tick in drawing.x_ticks}) == len(drawing.x_ticks)
+
+
+def test_a_steep_curve_can_still_be_read():
+    """A loss that begins in the thousands must not press its end flat onto the axis."""
+    points = tuple((x, 30_000 / 4**x) for x in range(7))
+    drawing = Curve("Loss", [Series("loss", points)]).draw()
+    heights = [float(pair.split(",")[1]) for pair in drawing.lines[0].points.split()]
+    steps = [after - before for before, after in pairwise(heights)]
+    assert max(steps) == pytest.approx(min(steps), abs=0.2)
+    assert [tick.text for tick in drawing.y_ticks] == ["1", "10", "100", "1000", "10000", "100000"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from __future__ import annotations
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose
 from handlers import corpus
 from handlers.base import Heartbeat
-from pipelines.training.clips import Clip
 from pipelines.tts.stabletts.dataset import Limits, prepare
 from pipelines.tts.stabletts.reference import Reference, choose, hear
 from pipelines.tts.stabletts.voice import Voice
@@ -24,8 +23,7 @@ def somebody_to_imitate(
         return hear(callbacks.download_voice(chosen), base_name)
     if voice.reference is not None:
         return voice.reference
-    recorded = corpus.spoken(corpus.download(callbacks, Purpose.TRAIN))
-    clips = [Clip(utterance.cell_id, audio, utterance.text) for utterance, audio in recorded]
+    clips = corpus.clips(corpus.download(callbacks, Purpose.TRAIN))
     mels = callbacks.get_work_dir() / "mels"
     heartbeat = Heartbeat(callbacks)
     return choose(prepare(clips, voice.vocabulary, Limits(), mels, heartbeat).examples)

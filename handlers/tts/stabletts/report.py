@@ -16,7 +16,7 @@ from pipelines.report.diff import compare
 from pipelines.report.parts import Badge, Cell, Comparison, Facts, Notes, Number, Part, Table, Tone
 from pipelines.tts.stabletts.base import WITHOUT_WEIGHTS
 from pipelines.tts.stabletts.train import TrainResult
-from pipelines.tts.stabletts.vocabulary import Coverage
+from pipelines.tts.stabletts.vocabulary import Coverage, visible
 
 MOST_ROWS = 300
 """Rows of a table on the page; a whole Bible would make it too heavy for a repository."""
@@ -26,17 +26,16 @@ _NO_WEIGHTS = "This worker has no vocoder weights, so everything sounds metallic
 
 def of_training(result: TrainResult, data: ProjectData) -> list[Part]:
     """Tell how a voice was trained."""
-    names = {utterance.cell_id: name(utterance) for utterance in data.utterances}
     facts: list[tuple[str, Cell]] = [
         ("recordings", Number(result.training_clips)),
         ("speech", Number(result.speech_s / 60, 1, " min")),
         ("verses kept back to measure", Number(result.validation_clips)),
         ("best after epoch", Number(result.best_epoch)),
         ("loss there", Number(result.validation_loss, 3) if result.validation_clips else None),
-        ("voice to imitate", names.get(result.reference, result.reference)),
+        ("voice to imitate", result.reference),
         ("chosen because", result.reference_why or None),
     ]
-    unusable = [Skipped(clip.id, names.get(clip.id), clip.reason) for clip in result.skipped]
+    unusable = [Skipped(clip.id, None, clip.reason) for clip in result.skipped]
     curve = read_curve(result.metrics_csv, "Learning curve", CURVES)
     left_out = _left_out("Recordings that were not used", [*unusable, *data.skipped])
     parts = (Facts("Training", facts), curve, left_out)
@@ -115,7 +114,7 @@ def _unknown(coverage: Coverage) -> Table | None:
 def _counted(signs: Mapping[str, int], kind: str) -> Iterator[tuple[Cell, ...]]:
     for sign, times in sorted(signs.items(), key=lambda item: (-item[1], item[0])):
         codes = " ".join(f"U+{ord(part):04X}" for part in sign)
-        yield sign, codes, kind, Number(times)
+        yield visible(sign), codes, kind, Number(times)
 
 
 def _left_out(title: str, skipped: Sequence[Skipped]) -> Table | None:

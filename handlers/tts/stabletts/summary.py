@@ -7,7 +7,7 @@ from typing import Any
 
 from gitlab_jobs.callbacks import ProjectData
 from gitlab_jobs.job import JobResult
-from handlers.corpus import MOST_NAMED, name
+from handlers.corpus import MOST_NAMED
 from pipelines.tts.stabletts.train import TrainResult
 
 
@@ -38,8 +38,7 @@ def _sentences(result: TrainResult) -> str:
 def _facts(result: TrainResult, data: ProjectData) -> Mapping[str, Any]:
     """Plain values for the job's response."""
     left_out = [f"{skip.reference or skip.cell_id}: {skip.reason}" for skip in data.skipped]
-    names = {utterance.cell_id: name(utterance) for utterance in data.utterances}
-    unusable = [f"{names[clip.id]}: {clip.reason}" for clip in result.skipped]
+    unusable = [f"{clip.id}: {clip.reason}" for clip in result.skipped]
     measured = {} if result.validation_loss is None else {"val_total_loss": result.validation_loss}
     return {
         **measured,
@@ -47,7 +46,7 @@ def _facts(result: TrainResult, data: ProjectData) -> Mapping[str, Any]:
         "training_verses": result.training_clips,
         "validation_verses": result.validation_clips,
         "speech_minutes": round(result.speech_s / 60, 2),
-        "voice_reference": names.get(result.reference, result.reference),
+        "voice_reference": result.reference,
         "training_verses_skipped": len(left_out) + len(unusable),
         "training_skipped": (unusable + left_out)[:MOST_NAMED],
     }

@@ -32,13 +32,9 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
     if job.model.base_checkpoint:
         start = callbacks.download_checkpoint(job.model.base_checkpoint)
     data = corpus.download(callbacks, Purpose.TRAIN)
-    clips = [
-        trainer.Clip(utterance.cell_id, audio, utterance.text, corpus.chapter(utterance))
-        for utterance, audio in corpus.spoken(data)
-    ]
-    home, spelling = work_dir / "training", spelling_of(job)
+    home, spelling = callbacks.get_training_dir(), spelling_of(job)
     material = trainer.TrainingData(
-        clips, home, work_dir / "mels", start, spelling, romanize_rare_letters
+        corpus.clips(data), home, work_dir / "mels", start, spelling, romanize_rare_letters
     )
     try:
         with callbacks.stage(Stage.TRAIN):

@@ -30,6 +30,7 @@ from pipelines.tts import phrases, quality
 from pipelines.tts.stabletts.config import SAMPLE_RATE
 from pipelines.tts.stabletts.flow import SamplingOptions
 from pipelines.tts.stabletts.reference import Reference
+from pipelines.tts.stabletts.vocabulary import visible
 from pipelines.tts.stabletts.voice import Voice
 
 USUAL_LOUDNESS_DB = -20.0
@@ -145,7 +146,7 @@ class Speaker:
         if encoded.digits:
             numbers = " ".join(dict.fromkeys(encoded.digits))
             return Spoken(verse.id, None, f"nobody said how to read {numbers}")
-        unknown = " ".join(dict.fromkeys(encoded.unknown))
+        unknown = " ".join(map(visible, dict.fromkeys(encoded.unknown)))
         if not encoded.is_speakable or not any(map(str.isalpha, verse.text)):
             return Spoken(verse.id, None, "its text has nothing to say")
         if len(encoded.unknown) > MAX_UNKNOWN_SHARE * symbols:

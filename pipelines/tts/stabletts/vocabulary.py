@@ -6,6 +6,7 @@ Knows no tensors (warm_start.py puts rows into an embedding).
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,6 +15,7 @@ from typing import Any
 from pipelines.text.romanize import Romanize
 from pipelines.tts.stabletts.symbols import PAD, PUNCTUATION, SPACE, SYMBOLS, intersperse
 from pipelines.tts.stabletts.text import (
+    ORDER_MARK,
     FrontEnd,
     TextSettings,
     characters,
@@ -180,14 +182,13 @@ class Coverage:
             ("numbers that nobody said how to read", self.digits, self.digits_in),
         )
         lines = [
-            f"{len(verses)} verses have {what}: {' '.join(sorted(signs))} ({_some(verses)})"
+            f"{_verses(verses)} {what}: {' '.join(map(visible, sorted(signs)))} ({_some(verses)})"
             for what, signs, verses in found
             if signs
         ]
         if self.unspeakable:
-            lines.append(
-                f"{len(self.unspeakable)} verses have nothing to say ({_some(self.unspeakable)})"
-            )
+            verses = self.unspeakable
+            lines.append(f"{_verses(verses)} nothing to say ({_some(verses)})")
         return lines
 
 
@@ -206,6 +207,15 @@ def cover(vocabulary: Vocabulary, texts: Mapping[str, str]) -> Coverage:
         digits_in=tuple(verse for verse, one in encoded.items() if one.digits),
         unspeakable=tuple(verse for verse, one in encoded.items() if not one.is_speakable),
     )
+
+
+def visible(sign: str) -> str:
+    """Show a symbol on its own: a mark is written onto a dotted circle."""
+    return f"{ORDER_MARK}{sign}" if unicodedata.category(sign[0])[0] == "M" else sign
+
+
+def _verses(verses: tuple[str, ...]) -> str:
+    return "1 verse has" if len(verses) == 1 else f"{len(verses)} verses have"
 
 
 def _some(verses: tuple[str, ...], most: int = 3) -> str:
