@@ -3,6 +3,7 @@
     lease ─► workspace ─► child process ◄── requests ── service (bytes, models, outbox)
                 │             │ ended
                 │ heartbeat ──┤ cancel, removal, theft, timeout
+                │ interim     │ log, curve, training state: every hour
                 ▼             ▼
              logs.txt ──► outcome ──► one final commit (results, response, lease gone)
 
@@ -26,6 +27,7 @@ from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.ending import Ending, load_ending, save_ending
 from gitlab_jobs.errors import LeaseLost, StoreError
 from gitlab_jobs.heartbeat import DOUBT_S, Heartbeat
+from gitlab_jobs.interim import InterimSaves, Running
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Ledger, Standing
@@ -102,6 +104,7 @@ class Attempt:
             on_progress=self._service.note_progress,
             mask=bench.mask,
         )
+        self._interim = self._make_interim()
 
     @property
     def job(self) -> Job:
@@ -146,6 +149,7 @@ class Attempt:
         if wish is not None:
             self.stop(wish)
         heartbeat.start()
+        self._interim.start()
         ended = self._await_child(tick)
         return self._while_ticking(lambda: self._end(heartbeat, ended), tick)
 
@@ -190,6 +194,7 @@ class Attempt:
 
     def _end(self, heartbeat: Heartbeat, ended: ChildExit) -> JobState | None:
         reach("child.ended")
+        self._interim.stop()
         # The lease is kept fresh until the end is written, which may take as long as an outage.
         try:
             return self._conclude(judge(ended, self._asked_to_stop), ended)
@@ -203,8 +208,8 @@ class Attempt:
         ending = Ending(
             outcome,
             self._outbox.contents(),
-            self._service.epochs_completed,
-            tuple(self._heading()),
+            self._epochs_completed,
+            self._heading(),
             tuple(_closing(outcome, ended)),
         )
         reach("ending.intended")
@@ -265,8 +270,10 @@ class Attempt:
         if outcome.reason is not CancelReason.SHUTDOWN:
             self._note_loss(outcome.reason)
             return
-        if self.job.mode.trains and self._service.epochs_completed:
-            # Our next start finds the lease in the ledger and goes on from the checkpoint.
+        if self.job.mode.trains and self._epochs_completed:
+            # Our next start finds the lease in the ledger and goes on from the checkpoint; another
+            # box does so once the lease is stale.
+            self._interim.save_state(self._bench.enough)
             logger.info("kept job %s, to go on with it after a restart", self.job.job_id)
             return
         reach("release.intended")
@@ -291,14 +298,38 @@ class Attempt:
     def _patience(self) -> Patience:
         return Patience(self._bench.settings.publish_s, self._bench.enough)
 
-    def _heading(self) -> list[str]:
+    @property
+    def _epochs_completed(self) -> int | None:
+        """What the child has said, or what an earlier attempt had reached where it has said nothing."""
+        said = self._service.epochs_completed
+        return self._lease.response.epochs_completed if said is None else said
+
+    def _make_interim(self) -> InterimSaves:
+        running = Running(
+            self._lease,
+            self._store,
+            self._bench.ledger,
+            self._workspace,
+            self._bench.mask,
+            self._service.status,
+            self._heading(),
+            self._service.revision,
+        )
+        settings = self._bench.settings
+        return InterimSaves(
+            running,
+            every_s=settings.checkpoint_upload_s,
+            max_bytes=settings.checkpoint_upload_gb * 1e9,
+        )
+
+    def _heading(self) -> tuple[str, ...]:
         job = self.job
-        return [
+        return (
             f"Job {job.job_id}{f' ({job.name})' if job.name else ''}: {job.job_type} {job.mode}, "
             f"model {job.model.type}",
             f"Worker {self._lease.response.worker_id}, attempt {self._lease.attempt}, "
             f"started {self._started:%Y-%m-%d %H:%M:%S} UTC on {self._bench.device}",
-        ]
+        )
 
 
 def _closing(outcome: Outcome, ended: ChildExit) -> list[str]:

@@ -132,6 +132,12 @@ class JobCallbacks(Protocol):
     def resolve_model(self, family: str) -> ModelChoice:
         """The operator's base model for a family; a hub model is fetched first."""
 
+    def get_training_dir(self) -> Path:
+        """Where a training keeps its state; it may hold what an interrupted attempt left, also elsewhere.
+
+        Whole checkpoints in it (`pipelines.training.checkpoint`) are saved for other boxes now and then.
+        """
+
     def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:
         """Send a large file now; its pointer appears with the job's final commit."""
 

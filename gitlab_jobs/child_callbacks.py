@@ -7,6 +7,7 @@ paths. Control flow: once the supervisor wants the child to stop, the next callb
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,8 @@ from gitlab_jobs.codex.changes import CellChange
 from gitlab_jobs.errors import JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, Job
 from runner.child import RequestFailed, Stopped
+
+logger = logging.getLogger(__name__)
 
 
 class Line(Protocol):
@@ -77,6 +80,13 @@ class ChildCallbacks:
     def resolve_model(self, family: str) -> ModelChoice:
         """The operator's base model of a family."""
         return wire.MODEL_CHOICE.validate_python(self._ask("model", wire.WantModel(family)))
+
+    def get_training_dir(self) -> Path:
+        """Where a training keeps its state; says in the job's log where it goes on from."""
+        reply = self._ask("training", wire.WantTraining())
+        if reply["said"] is not None:
+            logger.info("%s", reply["said"])
+        return Path(reply["path"])
 
     def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:
         """Send a large file; its pointer is published with the final commit."""

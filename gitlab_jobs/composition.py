@@ -41,7 +41,7 @@ def compose(
     have left the file of an earlier attempt behind, and creating it again would fail for ever.
     """
     present = store.read({*contents.pointers, *contents.texts, *contents.changes})
-    changes = _put_files(contents.pointers, contents.texts, present)
+    changes = put_files(contents.pointers, contents.texts, present)
     dropped: list[str] = []
     whole = replace(context, pointers=contents.takes)
     for notebook, intended in contents.changes.items():
@@ -83,11 +83,12 @@ def _edit(
     return changes
 
 
-def _put_files(
+def put_files(
     pointers: Mapping[str, Pointer],
     texts: Mapping[str, str],
     present: Mapping[str, FileVersion],
 ) -> list[Change]:
+    """Large and small files by repository path, as changes to those that are `present` now."""
     changes: list[Change] = []
     for path, pointer in pointers.items():
         # An update is never converted by the server, so the pointer text can be sent as it is.

@@ -94,6 +94,7 @@ class Heartbeat:
         self._wish = UserWish(lease.job.job_id)
         self._told = False
         self._stage: str | None = None
+        self._number = lease.response.lease_n or 0
         self._ended = threading.Event()
         self._patience = Patience(total_s=heartbeat_s, enough=self._ended)
         self._turned_s = time.monotonic()
@@ -118,6 +119,7 @@ class Heartbeat:
         if self._lease.is_over:
             return
         try:
+            self._note_renewals(now_s)
             reason = self._look()
             if reason is not None:
                 self._tell(reason)
@@ -162,7 +164,14 @@ class Heartbeat:
         self._lease.renew(self._patience, **status.fields)
         reach("renew.acted")
         self._stage = status.stage
-        self._pace.spend(now_s)
+        self._note_renewals(now_s)
+
+    def _note_renewals(self, now_s: float) -> None:
+        """A commit with interim results has renewed the lease as well: that one need not be repeated."""
+        number = self._lease.response.lease_n or 0
+        if number > self._number:
+            self._number = number
+            self._pace.spend(now_s)
 
     def _tell(self, reason: CancelReason) -> None:
         # What a look finds of a job that was ended meanwhile is our own doing.

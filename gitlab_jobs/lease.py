@@ -126,8 +126,15 @@ class Lease:
         """Whether the job was ended or given back: there is nothing left to renew."""
         return self._is_over
 
-    def renew(self, patience: Patience, **fields: Any) -> None:
+    def renew(
+        self, patience: Patience, compose: Callable[[], Sequence[Change]] = tuple, **fields: Any
+    ) -> None:
         """Move the lease to its next name and refresh `response.yaml` with these fields.
+
+        Args:
+            patience: how long to keep trying.
+            compose: makes changes that belong into the same commit; called again after a collision.
+            fields: new values of the response.
 
         Raises:
             LeaseLost: somebody took over, or the job's folder is gone.
@@ -135,15 +142,15 @@ class Lease:
         """
 
         def step() -> _Step:
+            if self._is_over:
+                return _Step("renew", (), self._response, None)
+            composed = tuple(compose())
             number = (self._response.lease_n or 1) + 1
             following = paths.lease_path(self.job.job_id, number, str(self._response.claim))
             response = _stamped(self._response, lease=following, lease_n=number, **fields)
-            return _Step(
-                "renew",
-                (Move(self._path, following, token_content(response)), self._update(response)),
-                response,
-                following,
-            )
+            moved = Move(self._path, following, token_content(response))
+            changes = (*composed, moved, self._update(response))
+            return _Step("save" if composed else "renew", changes, response, following)
 
         self._write(step, patience, lambda step, found: str(step.following) in found)
 
@@ -217,7 +224,8 @@ class Lease:
         """Give the job back: it becomes pending again, with nothing left behind."""
 
         def step() -> _Step:
-            changes = (Delete(self._response_path), Delete(self._path))
+            left = self._store.read(paths.interim_paths(self.job.job_id))
+            changes = [Delete(path) for path in (self._response_path, self._path, *left)]
             return _Step("release", changes, self._response, None)
 
         try:

@@ -23,6 +23,7 @@ from typing import Any
 
 from gitlab_jobs.job import CancelReason, Job
 from gitlab_jobs.ledger_schema import upgrade
+from gitlab_jobs.lfs import Pointer
 from gitlab_jobs.publication import PUBLICATION, Journal, Publication
 from gitlab_jobs.response import Response, dump_response, parse_response
 from gitlab_jobs.store import ProjectRef
@@ -133,6 +134,38 @@ class Ledger:
             job_id,
         )
 
+    def saving_state(self, project: ProjectRef, job_id: str, state: Pointer) -> None:
+        """A training's state is about to be sent to the server."""
+        self._write(
+            "INSERT OR IGNORE INTO training_states (project_id, job_id, oid, size, intended_at)"
+            " VALUES (?, ?, ?, ?, ?)",
+            project.id,
+            job_id,
+            state.oid,
+            state.size,
+            _now(),
+        )
+
+    def saved_state(self, project: ProjectRef, job_id: str, state: Pointer) -> None:
+        """The state is in the job's folder, where another box finds it."""
+        self._write(
+            "UPDATE training_states SET saved_at = ? WHERE project_id = ? AND job_id = ? AND oid = ?",
+            _now(),
+            project.id,
+            job_id,
+            state.oid,
+        )
+
+    def sent_bytes(self, project: ProjectRef, job_id: str) -> int:
+        """How much a job's states may take up on the server; its history keeps them all."""
+        with self._lock:
+            (total,) = self._db.execute(
+                "SELECT coalesce(sum(size), 0) FROM training_states"
+                " WHERE project_id = ? AND job_id = ?",
+                (project.id, job_id),
+            ).fetchone()
+        return int(total)
+
     def forget(self, project: ProjectRef, job_id: str) -> None:
         """A claim that was never ours."""
         self._write("DELETE FROM jobs WHERE project_id = ? AND job_id = ?", project.id, job_id)
@@ -180,9 +213,7 @@ class Ledger:
 
     def publications(self, project: ProjectRef, job_id: str) -> list[Publication]:
         """Commits of a job that still have to be looked at, oldest first."""
-        sql = (
-            "SELECT publication FROM publications WHERE project_id = ? AND job_id = ? ORDER BY number"
-        )
+        sql = "SELECT publication FROM publications WHERE project_id = ? AND job_id = ? ORDER BY number"
         with self._lock:
             found = self._db.execute(sql, (project.id, job_id)).fetchall()
         return [PUBLICATION.validate_json(text) for (text,) in found]

@@ -65,6 +65,16 @@ def metrics_path(job_id: str) -> str:
     return f"{job_folder(job_id)}/checkpoint/training_metrics.csv"
 
 
+def resume_path(job_id: str) -> str:
+    """The state of a training under way, for another box to go on from; gone when the job ends."""
+    return f"{job_folder(job_id)}/checkpoint/resume.tar"
+
+
+def interim_paths(job_id: str) -> tuple[str, ...]:
+    """What a job may leave in its folder while it runs, besides response and lease."""
+    return (logs_path(job_id), metrics_path(job_id), resume_path(job_id))
+
+
 def model_path(job_id: str, file_name: str) -> str:
     """Where a trained model goes; becomes `result.checkpoint_path`."""
     return checked_checkpoint_path(f"{job_folder(job_id)}/checkpoint/{file_name}")

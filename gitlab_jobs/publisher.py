@@ -31,6 +31,7 @@ from gitlab_jobs.ledger import Ledger, Standing
 from gitlab_jobs.mending import mend
 from gitlab_jobs.outbox import Contents
 from gitlab_jobs.response import ResponseResult
+from gitlab_jobs.resume import removal
 from gitlab_jobs.store import Change, Create, ProjectStore, Update
 from gitlab_jobs.workspace import Workspace
 
@@ -102,6 +103,8 @@ class Publisher:
         contents = ending.published_contents()
         composed = compose(self.store, contents, self._context(), is_retry=earlier_tries > 0)
         changes = list(composed.changes)
+        if self.lease.job.mode.trains:
+            changes += removal(self.store, self.lease.job.job_id)
         if ending.outcome.publishes_log:
             left_out = [f"Left out: {reason}" for reason in composed.dropped]
             changes.append(self._log_change(ending, left_out))
@@ -157,6 +160,7 @@ def _final_fields(ending: Ending) -> dict[str, Any]:
         "status_message": result.summary if result else None,
         "error_message": outcome.error_message,
         "error_code": outcome.error_code,
+        "expected_completion": None,
         "termination_reason": outcome.reason.value if outcome.reason else None,
         "result": made if result else None,
     }

@@ -1,6 +1,6 @@
 """The supervisor's answers to a job's child: it moves all bytes, the child never sees a token.
 
-    child ── request ──► serve ──► project_data │ checkpoint │ voice │ model │ send_files │ change_cells
+    child ── request ──► serve ──► project_data │ checkpoint │ voice │ model │ training │ send_files │ …
     child ── progress ─► note_progress ──► status() ──► heartbeat ──► response.yaml
 
 `serve` runs in a thread of its own, one request at a time. Paths that a child names are checked: local
@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from gitlab_jobs.callbacks import Stage
 from gitlab_jobs.codex.changes import AddTake
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import JobError, UnsafePath
+from gitlab_jobs.forecast import Forecast
 from gitlab_jobs.heartbeat import Status
 from gitlab_jobs.job import CancelReason, Job
 from gitlab_jobs.lease import Patience
@@ -29,8 +31,10 @@ from gitlab_jobs.lfs import parse_pointer
 from gitlab_jobs.model_source import resolve_model
 from gitlab_jobs.outbox import Outbox
 from gitlab_jobs.project_data import collect, fetch_recording
+from gitlab_jobs.resume import restore
 from gitlab_jobs.settings import FamilySettings
 from gitlab_jobs.store import ProjectStore
+from gitlab_jobs.training_state import HOME
 from runner.child_process import StopChild
 
 logger = logging.getLogger(__name__)
@@ -74,6 +78,8 @@ class JobService:
         self._stage: Stage | None = None
         self._message: str | None = None
         self._epochs: int | None = None
+        self._forecast = Forecast(job.epochs)
+        self._revision: str | None = None
         self._stop_reason: CancelReason | None = None
         self._logged_s = time.monotonic()
         self._stopped = threading.Event()
@@ -84,6 +90,7 @@ class JobService:
             "checkpoint": self._checkpoint,
             "voice": self._voice,
             "model": self._model,
+            "training": self._training,
             "send_files": self._send_files,
             "change_cells": self._change_cells,
         }
@@ -105,6 +112,7 @@ class JobService:
         with self._lock:
             if beat.epochs_completed is not None:
                 self._epochs = beat.epochs_completed
+                self._forecast.note(beat.epochs_completed, datetime.now(UTC))
             if beat.message is not None:
                 self._message = beat.message
         now_s = time.monotonic()
@@ -123,12 +131,17 @@ class JobService:
         with self._lock:
             return self._epochs
 
+    def revision(self) -> str | None:
+        """The project's commit that a training learns from, once it is known."""
+        return self._revision
+
     def status(self) -> Status:
         """What to tell the user now."""
         with self._lock:
             stage, message, epochs = self._stage, self._message, self._epochs
+            expected = self._forecast.end if stage is Stage.TRAIN else None
         words = message or (STAGE_WORDS[stage] if stage else "Getting ready")
-        fields: dict[str, Any] = {"status_message": words}
+        fields: dict[str, Any] = {"status_message": words, "expected_completion": expected}
         if epochs is not None:
             fields["epochs_completed"] = epochs
         return Status(stage.value if stage else None, fields)
@@ -182,6 +195,13 @@ class JobService:
             cache_dir=self._site.cache_dir / "models",
         )
         return wire.pack(wire.MODEL_CHOICE, choice)
+
+    def _training(self, _request: wire.WantTraining) -> dict[str, Any]:
+        home = self._site.scratch / HOME
+        progress = self._transfer("Downloading the state of the training")
+        resumed = restore(self._store, self._job.job_id, home, progress)
+        home.mkdir(parents=True, exist_ok=True)
+        return {"path": str(home), "said": resumed.said if resumed else None}
 
     def _send_files(self, request: wire.SendFiles) -> dict[str, Any]:
         folder = f"{paths.job_folder(self._job.job_id)}/"

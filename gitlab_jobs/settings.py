@@ -132,6 +132,17 @@ class WorkerSettings(BaseSettings):
     publish_s: float = Field(
         6 * 3600, gt=0, description="seconds to keep trying to write a job's end"
     )
+    checkpoint_upload_s: float = Field(
+        3600,
+        ge=0,
+        description="seconds between saves of a running job to its folder: log, loss curve, and the "
+        "training's state for other boxes; 0: nothing before its end",
+    )
+    checkpoint_upload_gb: float = Field(
+        20,
+        ge=0,
+        description="a job's training states take up at most this much on the server, in GB",
+    )
     handlers_dir: Path | None = Field(
         None, description="further handler files, searched before the built-in ones"
     )

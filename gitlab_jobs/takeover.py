@@ -23,6 +23,7 @@ from gitlab_jobs.errors import AlreadyExists, Conflict, Missing, OutcomeUnknown,
 from gitlab_jobs.job import Job, JobState
 from gitlab_jobs.lease import Lease, Patience, token_content
 from gitlab_jobs.response import Response, dump_response, parse_response
+from gitlab_jobs.resume import removal
 from gitlab_jobs.store import Change, Create, Delete, FileVersion, Move, ProjectStore, Update
 
 logger = logging.getLogger(__name__)
@@ -91,6 +92,8 @@ def take_over(
         else _claimed(claimant, nonce, following, number, attempts + 1)
     )
     changes = _steal(stale, following, response, gives_up=gives_up)
+    if gives_up:
+        changes += removal(store, job.job_id)
     verb = "give up" if gives_up else "take over"
     if not gives_up:
         claimant.announce(store.project, job, following, response)
@@ -140,6 +143,7 @@ def _claimed(
         "timestamp": datetime.now(UTC),
         "status_message": "Taken over from a worker that went silent",
         "error_message": None,
+        "expected_completion": None,
         "claim": nonce,
         "lease": lease_path,
         "lease_n": number,
@@ -157,6 +161,7 @@ def _failed(claimant: Claimant, attempts: int) -> dict[str, object]:
         "state": JobState.FAILED,
         "timestamp": datetime.now(UTC),
         "status_message": None,
+        "expected_completion": None,
         "error_message": f"The job was started {attempts} times and never finished; its workers went "
         "silent. Please submit it again, or ask the operator to look into it.",
         "error_code": "RUNNER_INTERRUPTED",

@@ -66,6 +66,12 @@ class WantVoice:
 
 @with_config({"extra": "forbid"})
 @dataclass(frozen=True, slots=True)
+class WantTraining:
+    """Ask for the directory of a training's state, with what an interrupted attempt left of it."""
+
+
+@with_config({"extra": "forbid"})
+@dataclass(frozen=True, slots=True)
 class WantModel:
     """Ask for the operator's base model of a family."""
 
@@ -96,6 +102,7 @@ REQUESTS: Mapping[str, TypeAdapter[Any]] = {
     "project_data": TypeAdapter(WantData),
     "checkpoint": TypeAdapter(WantCheckpoint),
     "voice": TypeAdapter(WantVoice),
+    "training": TypeAdapter(WantTraining),
     "model": TypeAdapter(WantModel),
     "send_files": TypeAdapter(SendFiles),
     "change_cells": TypeAdapter(ChangeCells),

@@ -33,6 +33,7 @@ from gitlab_jobs.job import CancelReason, JobState
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Row, Standing
 from gitlab_jobs.recovery import Recovery, Resumable, is_rolled_back, reassert
+from gitlab_jobs.resume import removal
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
 from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
 from gitlab_jobs.workspace import Workspace, prune_workspaces
@@ -151,7 +152,7 @@ class Worker:
         job_id = found.lease.job.job_id
         logger.error("job %s was interrupted %d times; it is failed", job_id, found.resumed)
         found.lease.finish(
-            tuple,
+            partial(removal, store, job_id),
             patience,
             JobState.FAILED,
             status_message=None,

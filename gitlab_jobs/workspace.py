@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.training_state import HOME
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,11 @@ class Workspace:
     def scratch(self) -> Path:
         """The child's current directory."""
         return self.root / "work"
+
+    @property
+    def training(self) -> Path:
+        """Where a training keeps its state."""
+        return self.scratch / HOME
 
     @property
     def log_path(self) -> Path:

@@ -85,6 +85,9 @@ class RecordingCallbacks:
     def resolve_model(self, family: str) -> ModelChoice:
         return self._models.get(family, ModelChoice("tiny", "cpu", "auto"))
 
+    def get_training_dir(self) -> Path:
+        return self.work_dir / "training"
+
     def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:
         self._put(local_path, remote_path)
 

@@ -37,7 +37,7 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
         trainer.Clip(utterance.cell_id, audio, utterance.text, corpus.chapter(utterance))
         for utterance, audio in corpus.spoken(data)
     ]
-    home = callbacks.get_work_dir() / "training"
+    home = callbacks.get_training_dir()
     base = None if config.encoder else Path(choice.base)
     material = trainer.TrainingData(clips, home, base, start)
     try:
