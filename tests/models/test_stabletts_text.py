@@ -105,7 +105,7 @@ def test_coverage_names_signs_and_verses() -> None:
     assert report.unknown_in == report.digits_in == ("JHN 1:2",)
     assert report.unspeakable == ("JHN 1:3",)
     assert 0.8 < report.share < 1
-    assert [line.split(" verses")[0] for line in report.warnings()] == ["1", "1", "1"]
+    assert [line.split(" has")[0] for line in report.warnings()] == ["1 verse"] * 3
     assert "x (JHN 1:2)" in report.warnings()[0]
 
 
