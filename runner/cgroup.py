@@ -72,13 +72,14 @@ class GroupHome:
         # No `memory.high`: without swap it makes the way to the limit minutes long, and hides the reason.
         memory, tasks = group.folders[0], group.folders[-1]
         if limits.memory_bytes is not None:
+            # Of version 1's limit for memory with swap the kernel does not tell that it was met.
             limit, swap = {
-                1: ("memory.limit_in_bytes", "memory.memsw.limit_in_bytes"),
+                1: ("memory.limit_in_bytes", "memory.swappiness"),
                 2: ("memory.max", "memory.swap.max"),
             }[self.version]
             _write(memory / limit, limits.memory_bytes)
-            with suppress(OSError):  # a kernel that does not count swap
-                _write(memory / swap, limits.memory_bytes if self.version == 1 else 0)
+            with suppress(OSError):  # a kernel without swap
+                _write(memory / swap, 0)
         if self.version == 2:
             # One process less is no smaller job: all of it ends, and ends at once.
             with suppress(OSError):

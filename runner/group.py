@@ -52,24 +52,14 @@ class Group:
         if "oom_kill" in events:
             return GroupCounts(events["oom_kill"], events.get("oom", 0))
         kills = read_counters(memory / "memory.oom_control").get("oom_kill")
-        if kills is None:
-            return None
-        with suppress(OSError, ValueError):
-            return GroupCounts(kills, int((memory / "memory.failcnt").read_text(encoding="ascii")))
-        return GroupCounts(kills, 0)
+        return None if kills is None else GroupCounts(kills, _number(memory / "memory.failcnt"))
 
     def remove(self) -> None:
         """Kill whatever is left in the group and take it away; nothing happens if it is gone."""
+        deadline = time.monotonic() + _EMPTY_WITHIN_S
         for folder in self.folders:
-            deadline = time.monotonic() + _EMPTY_WITHIN_S
-            while folder.exists():
-                _kill_all(folder)
-                with suppress(OSError):  # its last process is not quite gone
-                    folder.rmdir()
-                    break
-                if time.monotonic() > deadline:
-                    break
-                time.sleep(0.01)
+            while not _removed(folder) and time.monotonic() < deadline:
+                time.sleep(0.01)  # its last process is not quite gone
 
     def to_json(self) -> list[str]:
         """Plain data for the config frame."""
@@ -93,6 +83,23 @@ def members(folder: Path) -> tuple[int, ...]:
         return tuple(map(int, (folder / "cgroup.procs").read_text(encoding="ascii").split()))
     except OSError:
         return ()
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _removed(folder: Path) -> bool:
+    """Try to end a group, with those that its processes have made below it; True once it is gone."""
+    nested = [path for path in folder.rglob("*") if path.is_dir()]
+    for each in (*reversed(nested), folder):
+        _kill_all(each)
+        with suppress(OSError):
+            each.rmdir()
+    return not folder.exists()
 
 
 def _kill_all(folder: Path) -> None:

@@ -185,6 +185,15 @@ def fill_memory(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
     return {}
 
 
+def fork_many(payload: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Start processes that only wait."""
+    for _ in range(payload["count"]):
+        if os.fork() == 0:
+            time.sleep(60)
+            os._exit(0)
+    return {}
+
+
 def return_a_list(payload: dict[str, Any], channel: Channel) -> Any:
     """Break the entry's contract."""
     return [1]
