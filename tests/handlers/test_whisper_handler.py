@@ -46,7 +46,7 @@ def test_recorded_verses_get_their_text(tmp_path):
     report = callbacks.repository / "gpu_jobs/job_mmkbkzk0_abc/transcription.tsv"
     worst = report.read_text("utf-8").splitlines()[1].split("\t")
     assert worst[0] == "MAT 1:3"
-    assert (None, "Transcribing recording 2 of 3") in callbacks.heartbeats
+    assert (None, "Reading recording 2 of 3") in callbacks.heartbeats
 
 
 def test_no_recordings_are_no_failure(tmp_path):

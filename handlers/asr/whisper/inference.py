@@ -7,12 +7,15 @@ from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import JobResult
 from handlers import corpus
 from handlers.base import Heartbeat
-from pipelines.asr.whisper.engine import WhisperEngine
+from pipelines.asr.whisper.engine import Listening, open_engine
+from pipelines.asr.whisper.files import Result, transcribe_files
 from pipelines.errors import AudioUnreadable
+
+ENGINE = "faster-whisper"
 
 
 def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
-    """Transcribe verse by verse; one unreadable recording does not end the job."""
+    """Transcribe many verses side by side; one unreadable recording does not end the job."""
     job = job_context.job
     if job.model.base_checkpoint:
         raise InvalidJob("Whisper jobs use the worker's own model; leave out base_checkpoint.")
@@ -21,25 +24,22 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     spoken = corpus.spoken(data)
     if not spoken:
         return corpus.nothing_to_do(data)
-    heartbeat = Heartbeat(callbacks)
-    heard = []
     with callbacks.stage(Stage.INFER):
-        engine = WhisperEngine(
-            choice.base, device=choice.device, precision=choice.precision, language=job.language
+        engine = open_engine(ENGINE, choice.base, device=choice.device, precision=choice.precision)
+        heartbeat = Heartbeat(callbacks)
+        heartbeat(f"Listening with {engine.info}")
+        results = transcribe_files(
+            engine, [audio for _, audio in spoken], Listening(job.language), heartbeat
         )
-        for number, (utterance, audio) in enumerate(spoken, start=1):
-            progress = heartbeat.saying(f"Transcribing recording {number} of {len(spoken)}")
-            try:
-                transcript = engine.transcribe(audio, progress)
-            except AudioUnreadable as error:
-                heard.append(_unreadable(utterance, error))
-                continue
-            heard.append(
-                corpus.Heard(utterance, transcript.text, transcript.confidence, transcript.flags)
-            )
+        heard = [
+            _heard(utterance, result)
+            for (utterance, _), result in zip(spoken, results, strict=True)
+        ]
     return corpus.publish(job_context, callbacks, data, heard)
 
 
-def _unreadable(utterance: Utterance, error: AudioUnreadable) -> corpus.Heard:
-    problem = f"the recording could not be read: {error.reason}"
-    return corpus.Heard(utterance, "", 0.0, (), problem)
+def _heard(utterance: Utterance, result: Result) -> corpus.Heard:
+    if isinstance(result, AudioUnreadable):
+        problem = f"the recording could not be read: {result.reason}"
+        return corpus.Heard(utterance, "", 0.0, (), problem)
+    return corpus.Heard(utterance, result.text, result.confidence, result.flags)
