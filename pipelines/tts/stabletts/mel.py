@@ -7,13 +7,11 @@ Axes: b batch · s samples · k linear frequency bins · m mel bands · t frames
 
 from __future__ import annotations
 
-import math
-from functools import cache
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from pipelines.audio.mel import slaney_filters
 from pipelines.tts.stabletts.config import (
     HOP_LENGTH,
     MEL_FLOOR,
@@ -33,7 +31,9 @@ def log_mel(waveform: Tensor, n_mels: int = N_MELS) -> Tensor:
     Raises:
         ValueError: The waveform is too short to be padded by reflection.
     """
-    mel = mel_filters(n_mels).to(waveform.device) @ linear_magnitude(waveform)
+    mel = mel_filters(n_mels).to(waveform.device) @ linear_magnitude(
+        waveform
+    )
     return mel.clamp(min=MEL_FLOOR).log()
 
 
@@ -51,33 +51,6 @@ def linear_magnitude(waveform: Tensor) -> Tensor:
     return (parts + POWER_EPSILON).sqrt().reshape(*waveform.shape[:-1], *spectrum.shape[1:])
 
 
-@cache
 def mel_filters(n_mels: int) -> Tensor:
-    """Return the triangular filter bank `(m, k)`, Slaney scale and area normalisation."""
-    top = _hz_to_mel(SAMPLE_RATE / 2)
-    edges = _mel_to_hz(torch.linspace(0.0, top, n_mels + 2, dtype=torch.float64))
-    bins = torch.linspace(0.0, SAMPLE_RATE / 2, N_FFT // 2 + 1, dtype=torch.float64)
-    widths = edges.diff()
-    slopes = edges[:, None] - bins  # (m + 2, k)
-    rising = -slopes[:-2] / widths[:-1, None]
-    falling = slopes[2:] / widths[1:, None]
-    triangles = torch.minimum(rising, falling).clamp(min=0)
-    return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).float()
-
-
-# Slaney's scale (Auditory Toolbox): linear below 1 kHz, logarithmic above.
-_LINEAR_MELS_PER_HZ = 3 / 200
-_BREAK_HZ = 1_000.0
-_BREAK_MEL = _BREAK_HZ * _LINEAR_MELS_PER_HZ
-_LOG_STEP = math.log(6.4) / 27
-
-
-def _hz_to_mel(hz: float) -> float:
-    if hz < _BREAK_HZ:
-        return hz * _LINEAR_MELS_PER_HZ
-    return _BREAK_MEL + math.log(hz / _BREAK_HZ) / _LOG_STEP
-
-
-def _mel_to_hz(mel: Tensor) -> Tensor:
-    logarithmic = _BREAK_HZ * torch.exp(_LOG_STEP * (mel - _BREAK_MEL))
-    return torch.where(mel < _BREAK_MEL, mel / _LINEAR_MELS_PER_HZ, logarithmic)
+    """Return the triangular filter bank `(m, k)` of this front end."""
+    return slaney_filters(n_mels, N_FFT, SAMPLE_RATE)
