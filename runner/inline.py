@@ -9,9 +9,9 @@ import threading
 import time
 from concurrent.futures import Future
 
+from runner.boundary import Raised, boundary
 from runner.errors import PoolClosed, RunnerError
 from runner.frames import JsonObject
-from runner.remote_error import describe
 from runner.slot import failure_from
 from runner.stats import Meter, PoolStatus, WorkerStatus
 from runner.task import Task, TaskSpec, extend_import_path, load_task
@@ -104,15 +104,19 @@ class InlineExecutor:
 
     def _run(self, item: JsonObject) -> JsonObject | RunnerError:
         try:
-            if self._task is None:
-                begun = time.monotonic()
-                extend_import_path(self._spec.import_paths)
-                task = load_task(self._spec.name, self._spec.options)
-                task.setup("cpu" if self._device == "cpu" else "cuda")
-                self._task = task
-                self._meter.load_times.observe(time.monotonic() - begun)
-            output = self._task.run(item)
-            check_json(output)
-        except Exception as error:  # noqa: BLE001 - the boundary around a task, as in a child
-            return failure_from(describe(error, "run"))
+            with boundary("run"):
+                output = self._loaded().run(item)
+                check_json(output)
+        except Raised as raised:
+            return failure_from(raised.fields)
         return output
+
+    def _loaded(self) -> Task:
+        if self._task is None:
+            begun = time.monotonic()
+            extend_import_path(self._spec.import_paths)
+            task = load_task(self._spec.name, self._spec.options)
+            task.setup("cpu" if self._device == "cpu" else "cuda")
+            self._task = task
+            self._meter.load_times.observe(time.monotonic() - begun)
+        return self._task

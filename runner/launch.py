@@ -10,56 +10,28 @@ from __future__ import annotations
 
 import functools
 import os
-import queue
 import signal
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 from runner.keeper import KeeperReport
 from runner.pipes import Pipes, open_pipes
 
-_T = TypeVar("_T")
 PYTHON_FLAGS = ("-I", "-u", "-B")
 """Isolated from the caller's Python settings, which is why these are no variables: unbuffered, no caches."""
 
 
-class Spawner:
-    """Runs the starting of processes in one thread that lives as long as this process."""
-
-    def __init__(self) -> None:
-        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        threading.Thread(target=self._run, name="spawner", daemon=True).start()
-
-    def call(self, function: Callable[[], _T]) -> _T:
-        """Run a function in the spawner's thread and hand back what it returns or raises."""
-        future: Future[_T] = Future()
-
-        def order() -> None:
-            try:
-                future.set_result(function())
-            except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
-                future.set_exception(error)
-
-        self._orders.put(order)
-        return future.result()
-
-    def _run(self) -> None:
-        while True:
-            self._orders.get()()
-
-
 @functools.cache
-def process_spawner() -> Spawner:
-    """The one spawner of this process, started when first needed."""
-    return Spawner()
+def process_spawner() -> ThreadPoolExecutor:
+    """The one thread of this process that starts others: it lives as long as the process does."""
+    return ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +90,11 @@ def launch_exec(work_dir: Path, environment: Mapping[str, str]) -> Launched:
         OSError: the process could not be started; nothing is left behind.
     """
     pipes = open_pipes()
-    try:
-        process, death_fd, has_pidfd = process_spawner().call(
-            lambda: _start(work_dir, environment, pipes)
-        )
-    except BaseException:
-        pipes.close_all()
-        raise
+    with ExitStack() as undo:
+        undo.callback(pipes.close_all)
+        started = process_spawner().submit(_start, work_dir, environment, pipes)
+        process, death_fd, has_pidfd = started.result()
+        undo.pop_all()
     pipes.close_childs()
     return Launched(
         pid=process.pid,

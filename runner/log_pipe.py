@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runner.boundary import Raised, boundary
+
 logger = logging.getLogger(__name__)
 
 Mask = Callable[[bytes], bytes]
@@ -138,8 +140,9 @@ class ChildLog:
 
     def _write(self, line: bytes) -> None:
         try:
-            masked = self._mask(line)
-        except Exception:  # noqa: BLE001 - an injected filter; fail closed, never show the line
+            with boundary("mask"):
+                masked = self._mask(line)
+        except Raised:  # fail closed, never show the line
             self.dropped_lines += 1
             return
         self._store(masked[:MAX_LINE_BYTES])

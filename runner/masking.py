@@ -18,6 +18,8 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
+from runner.boundary import Raised, boundary
+
 logger = logging.getLogger(__name__)
 
 MASK = b"[MASKED]"
@@ -146,8 +148,9 @@ class MaskingStream:
 
     def _masked(self, data: bytes) -> bytes:
         try:
-            return self._masker.mask(data)
-        except Exception:  # the boundary that must fail closed
+            with boundary("mask"):
+                return self._masker.mask(data)
+        except Raised:  # fail closed, never show the data
             self.dropped_bytes += len(data)
             logger.exception("masking failed; %d bytes dropped", len(data))
             return b""
@@ -164,12 +167,16 @@ class MaskingFilter(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         """Rewrite a record; one that cannot be masked is dropped."""
         try:
-            record.msg, record.args = self._masker.mask_text(record.getMessage()), None
-            if record.exc_info:
-                record.exc_text = self._formatter.formatException(record.exc_info)
-                record.exc_info = None
-            if record.exc_text:
-                record.exc_text = self._masker.mask_text(record.exc_text)
-        except Exception:  # noqa: BLE001 - a broken argument may hold anything; its own text cannot be shown
+            with boundary("mask"):
+                self._rewrite(record)
+        except Raised:  # a broken argument may hold anything; not even its own text can be shown
             return False
         return True
+
+    def _rewrite(self, record: logging.LogRecord) -> None:
+        record.msg, record.args = self._masker.mask_text(record.getMessage()), None
+        if record.exc_info:
+            record.exc_text = self._formatter.formatException(record.exc_info)
+            record.exc_info = None
+        if record.exc_text:
+            record.exc_text = self._masker.mask_text(record.exc_text)

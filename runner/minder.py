@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from runner.boundary import Raised, boundary
 from runner.conversation import Conversation
 from runner.frames import FrameError, JsonObject
 from runner.group import Group
@@ -106,16 +107,18 @@ class Minder:
 
     def _run(self) -> None:
         try:
-            self._loop()
-        except Exception:
+            with boundary("mind"):
+                self._loop()
+        except Raised:
             logger.exception("minding child %d failed; its tree is ended", self._launched.pid)
             self._force(Verdict.INTERNAL, "the supervisor failed while minding the child")
             self._launched.send(END_TREE)
         try:
-            self._exit = self._conclude()
-        except Exception as error:
+            with boundary("conclude"):
+                self._exit = self._conclude()
+        except Raised as raised:
             logger.exception("the end of child %d could not be told", self._launched.pid)
-            self._exit = _untold_end(str(error), self._cancel_reason)
+            self._exit = _untold_end(str(raised.error), self._cancel_reason)
 
     def _loop(self) -> None:
         launched = self._launched
@@ -178,12 +181,14 @@ class Minder:
 
     def _show_progress(self, fields: JsonObject) -> None:
         try:
-            self._on_progress(fields)
-        except StopChild as stop:
-            self._begin_end(stop.reason, Rung.ASKED)
-        except Exception as error:  # the caller's code; its failure must not pass unseen
+            with boundary("progress"):
+                self._on_progress(fields)
+        except Raised as raised:
+            if isinstance(raised.error, StopChild):
+                self._begin_end(raised.error.reason, Rung.ASKED)
+                return
             logger.exception("on_progress failed; child %d is ended", self._launched.pid)
-            self._force(Verdict.INTERNAL, f"on_progress failed: {error}")
+            self._force(Verdict.INTERNAL, f"on_progress failed: {raised.error}")
 
     def _read_log(self) -> bool:
         try:

@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable
 
+from runner.boundary import Raised, boundary
 from runner.frames import JsonObject
 
 logger = logging.getLogger(__name__)
@@ -60,13 +61,14 @@ class RequestServer:
 
     def _carry_out(self, name: str, payload: JsonObject) -> JsonObject:
         try:
-            return {"result": self._serve(name, payload)}
-        except StopChild as stop:
-            self._stop(stop.reason)
-            return _failure(stop)
-        except Exception as error:  # the boundary between a request and its reply
-            logger.debug("request %s failed", name, exc_info=True)
-            return _failure(error)
+            with boundary(name):
+                return {"result": self._serve(name, payload)}
+        except Raised as raised:
+            if isinstance(raised.error, StopChild):
+                self._stop(raised.error.reason)
+            else:
+                logger.debug("request %s failed", name, exc_info=raised.error)
+            return _failure(raised.error)
 
 
 def _failure(error: Exception) -> JsonObject:

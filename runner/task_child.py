@@ -13,6 +13,7 @@ import os
 import time
 from pathlib import Path
 
+from runner.boundary import Raised, boundary
 from runner.channel import Channel
 from runner.frames import FrameError, JsonObject
 from runner.peak import own_peak
@@ -65,9 +66,10 @@ def _ready_task(payload: JsonObject) -> Task:
 def _run_item(task: Task, item: JsonObject) -> JsonObject:
     begun = time.perf_counter()
     try:
-        output = task.run(item)
-    except Exception as error:  # noqa: BLE001 - the boundary between one item and the next
-        return {"failed": describe(error, "run"), "run_s": time.perf_counter() - begun}
+        with boundary("run"):
+            output = task.run(item)
+    except Raised as raised:
+        return {"failed": raised.fields, "run_s": time.perf_counter() - begun}
     return {"output": output, "run_s": time.perf_counter() - begun}
 
 

@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable
 from typing import Protocol, cast
 
+from runner.boundary import Raised, boundary
 from runner.errors import RunnerError, SlotDied, TaskFailed, TaskTimeout
 from runner.frames import JsonObject
 from runner.peak import Peak
-from runner.remote_error import describe
 from runner.slot import failure_from
 from runner.task import Task, TaskSpec, extend_import_path, load_task
 from runner.verdict import Verdict
@@ -47,11 +47,12 @@ class ThreadSlot:
         """Set the task up in this process."""
         on_spawned()
         try:
-            extend_import_path(self._spec.import_paths)
-            task = load_task(self._spec.name, self._spec.options)
-            task.setup("cpu")
-        except Exception as error:  # the boundary around a task, as in a child
-            raise _not_loaded(error) from error
+            with boundary("load"):
+                extend_import_path(self._spec.import_paths)
+                task = load_task(self._spec.name, self._spec.options)
+                task.setup("cpu")
+        except Raised as raised:
+            raise _not_loaded(raised) from raised.error
         self._task = task
 
     def run(self, item: JsonObject, timeout_s: float) -> JsonObject:
@@ -62,11 +63,12 @@ class ThreadSlot:
         if self._is_killed:
             watch.end(_killed())
         try:
-            output = self._task.run(item)
-            check_json(output)
-        except Exception as error:  # the boundary around a task, as in a child
+            with boundary("run"):
+                output = self._task.run(item)
+                check_json(output)
+        except Raised as raised:
             watch.close()
-            raise watch.cause or failure_from(describe(error, "run")) from error
+            raise watch.cause or failure_from(raised.fields) from raised.error
         finally:
             watch.close()
             self._watch = None
@@ -142,7 +144,7 @@ def _killed() -> SlotDied:
     return SlotDied(Verdict.CANCELED, "closed")
 
 
-def _not_loaded(error: Exception) -> SlotDied:
-    failure: TaskFailed = failure_from(describe(error, "load"))
+def _not_loaded(raised: Raised) -> SlotDied:
+    failure: TaskFailed = failure_from(raised.fields)
     is_known = failure.code in Verdict.__members__
     return SlotDied(Verdict(failure.code) if is_known else Verdict.FAILED, str(failure))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from runner.bootstrap import run_child
+from runner.boundary import Raised, boundary
 from runner.death import signal_on_parent_death
 from runner.frames import FrameDecoder, FrameEncoder, JsonObject
 
@@ -58,9 +59,10 @@ def _preload(frame: JsonObject) -> JsonObject:
     failures = {}
     for name in frame["modules"]:
         try:
-            importlib.import_module(name)
-        except Exception as error:  # noqa: BLE001 - foreign import code; the child will say it better
-            failures[name] = f"{type(error).__name__}: {error}"
+            with boundary("preload"):
+                importlib.import_module(name)
+        except Raised as raised:  # the child that needs it will say it better
+            failures[name] = f"{type(raised.error).__name__}: {raised.error}"
     threads = len(list(Path("/proc/self/task").iterdir()))
     return {"failures": failures, "threads": threads}
 

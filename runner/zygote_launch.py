@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from runner.frames import FrameDecoder, FrameEncoder, FrameError, JsonObject
@@ -126,13 +127,11 @@ class _Zygote:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        try:
-            self._process = process_spawner().call(lambda: _start(theirs.fileno(), environment))
-        except BaseException:
-            self._control.close()
-            raise
-        finally:
-            theirs.close()
+        with theirs, ExitStack() as undo:
+            undo.callback(self._control.close)
+            started = process_spawner().submit(_start, theirs.fileno(), environment)
+            self._process = started.result()
+            undo.pop_all()
         self._encoder, self._decoder = FrameEncoder(), FrameDecoder(FROM_ZYGOTE)
 
     def preload(self, modules: tuple[str, ...], import_paths: list[str]) -> JsonObject:
@@ -147,13 +146,12 @@ class _Zygote:
     def fork(self, work_dir: Path, environment: Mapping[str, str]) -> Launched:
         """Have it fork a child that behaves like an exec'ed one."""
         pipes = open_pipes()
-        try:
+        with ExitStack() as undo:
+            undo.callback(pipes.close_all)
             fields = {"work_dir": str(work_dir), "environment": dict(environment)}
             told = self._ask("fork", fields, pipes.for_child, FORK_TIMEOUT_S)
             death_fd = os.pidfd_open(told["pid"])
-        except BaseException:
-            pipes.close_all()
-            raise
+            undo.pop_all()
         pipes.close_childs()
         return _launched(told, death_fd, self._process.pid, pipes)
 
