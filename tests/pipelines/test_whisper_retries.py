@@ -57,7 +57,7 @@ def _listen(windows, speech, *, sampled="", prompt=""):
 
 def test_a_runaway_in_a_short_window_is_decoded_again_in_the_full_one(speech):
     """One retry repairs it, and the transcript says that there was one."""
-    windows = Windows(lambda is_full, has_prompt: is_full)
+    windows = Windows(lambda is_full, _: is_full)
     transcript = _listen(windows, speech)
     assert (transcript.text, transcript.retries, transcript.flags) == (RIGHT.text, 1, ())
     assert windows.asked == [(False, False), (True, False)]
@@ -65,7 +65,7 @@ def test_a_runaway_in_a_short_window_is_decoded_again_in_the_full_one(speech):
 
 def test_a_prompt_that_confuses_is_left_out(speech):
     """Only where the full window did not help."""
-    windows = Windows(lambda is_full, has_prompt: not has_prompt)
+    windows = Windows(lambda _, has_prompt: not has_prompt)
     transcript = _listen(windows, speech, prompt="Names: Sweynheim.")
     assert (transcript.text, transcript.retries) == (RIGHT.text, 2)
     assert windows.asked == [(False, True), (True, True), (True, False)]
