@@ -150,8 +150,16 @@ class Attempt:
             self.stop(wish)
         heartbeat.start()
         self._interim.start()
-        ended = self._await_child(tick)
-        return self._while_ticking(lambda: self._end(heartbeat, ended), tick)
+        try:
+            ended = self._await_child(tick)
+            return self._while_ticking(lambda: self._end(ended), tick)
+        except BaseException:
+            self._child.kill("the attempt broke")
+            raise
+        finally:
+            self._interim.stop()
+            # The lease is kept fresh until the end is written, which may take as long as an outage.
+            heartbeat.stop()
 
     def _while_ticking(
         self, write: Callable[[], JobState | None], tick: Callable[[], CancelReason | None]
@@ -192,14 +200,10 @@ class Attempt:
                 if self._bench.enough.is_set():
                     self._child.kill(reason.value)
 
-    def _end(self, heartbeat: Heartbeat, ended: ChildExit) -> JobState | None:
+    def _end(self, ended: ChildExit) -> JobState | None:
         reach("child.ended")
         self._interim.stop()
-        # The lease is kept fresh until the end is written, which may take as long as an outage.
-        try:
-            return self._conclude(judge(ended, self._asked_to_stop), ended)
-        finally:
-            heartbeat.stop()
+        return self._conclude(judge(ended, self._asked_to_stop), ended)
 
     def _conclude(self, outcome: Outcome, ended: ChildExit) -> JobState | None:
         if outcome.state is None:

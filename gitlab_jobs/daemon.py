@@ -18,6 +18,7 @@ from threading import Event
 from gitlab_jobs.attempt import Bench
 from gitlab_jobs.claims import Claimant
 from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.devices import choose_devices
 from gitlab_jobs.doctor import examine
 from gitlab_jobs.errors import ConfigError, Denied, StoreError
 from gitlab_jobs.gitlab_catalog import GitLabCatalog
@@ -29,9 +30,9 @@ from gitlab_jobs.readiness import SystemdReadiness
 from gitlab_jobs.recovery import Recovery
 from gitlab_jobs.scanner import JobScanner
 from gitlab_jobs.settings import WorkerSettings, read_token
+from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectCatalog
 from gitlab_jobs.worker import Worker, WorkerParts
-from runner.gpu import inventory
 from runner.marker import kill_marked
 from runner.masking import Masker
 from runner.signals import Signals
@@ -77,6 +78,7 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
         account = catalog.account()
         if settings.plan:
             return _report_plan(JobScanner(catalog))
+        devices = choose_devices(settings)
         with only_instance(settings.work_dir):
             reach("start.locked")
             kill_marked()
@@ -85,14 +87,15 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
                     settings,
                     account.username,
                     loader,
-                    _device(),
+                    devices[0],
                     masker.mask,
                     enough,
                     ledger,
                     CHILD_ENVIRONMENT,
                 )
                 reach("start.ready")
-                return _serve(settings, catalog, bench)
+                slots = Slots(devices, settings.max_concurrent_jobs)
+                return _serve(settings, catalog, bench, slots)
     except Denied as error:
         raise ConfigError(str(error), exit_code=EXIT_NO_PERMISSION) from error
     except StoreError as error:
@@ -122,17 +125,7 @@ def open_catalog(settings: WorkerSettings, token: str | None, enough: Event) -> 
     )
 
 
-def _device() -> str:
-    """The child's device: the first GPU, or "cpu"."""
-    gpus = inventory()
-    if not gpus:
-        logger.info("no GPU found; jobs run on the CPU")
-        return "cpu"
-    logger.info("jobs run on %s (%s)", gpus[0].name, gpus[0].uuid)
-    return gpus[0].uuid
-
-
-def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench) -> Report:
+def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench, slots: Slots) -> Report:
     signals = Signals()
     boot_id = secrets.token_hex(8)
     ledger = bench.ledger
@@ -141,6 +134,7 @@ def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench) -> R
         catalog,
         JobScanner(catalog, finished_here=ledger.ended),
         bench,
+        slots,
         claimant,
         signals,
         SystemdReadiness(),

@@ -17,7 +17,7 @@ Knows no child.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -58,12 +58,15 @@ class Recovery:
         self._catalog = catalog
         self._boot_id = boot_id
 
-    def resumable(self) -> Iterator[Resumable]:
+    def resumable(self, under_way: Collection[tuple[str, str]] = ()) -> Iterator[Resumable]:
         """Jobs to go on with: a predecessor's, or ours whose end could not be written yet.
 
-        Asks the server nothing while every row is settled.
+        Asks the server nothing while every row is settled, but for jobs (by project id and job id) that are
+        `under_way` here.
         """
         for row in self._ledger.unsettled():
+            if (row.project.id, row.job.job_id) in under_way:
+                continue
             try:
                 found = self._look(row)
             except Denied:

@@ -72,7 +72,7 @@ class WorkerSettings(BaseSettings):
 
     Every flag is also an environment variable (SCRIPTORIUM_WORK_DIR; nested names with two
     underscores: SCRIPTORIUM_MODELS__WHISPER__BASE) and a key of the --config file. One SIGTERM stops
-    politely: a running job saves its work; a second one stops at once. SIGQUIT drains: running jobs
+    politely: running jobs save their work; a second one stops at once. SIGQUIT drains: running jobs
     finish, no new ones start.
 
     Example: worker_entry.py --gitlab-url https://gitlab.example.org --token-file token.txt
@@ -115,6 +115,17 @@ class WorkerSettings(BaseSettings):
     )
     loop_interval: float = Field(
         300, description="seconds between polls; -1: do what there is, then exit"
+    )
+    max_concurrent_jobs: int | None = Field(
+        None, ge=1, description="jobs at once; by default one per usable GPU, 1 without a GPU"
+    )
+    gpus: str | None = Field(
+        None,
+        description="GPUs for jobs: indexes, UUIDs, MIG ids or their beginnings, with commas; "
+        'all by default, "none" for the processor',
+    )
+    allow_cpu: bool = Field(
+        default=False, description="run on the processor where the GPUs cannot be used"
     )
     keep_jobs: int = Field(5, ge=-1, description="finished job directories to keep; -1: all")
     project_dir: Path | None = Field(

@@ -1,11 +1,11 @@
-"""The worker's loop: look, claim, run, tidy up, wait.
+"""The worker's loop: look, claim, hand over to a slot, tidy up, wait.
 
-    scan ─► acknowledge canceled, refuse unreadable ─► claim the oldest ─► attempt ─► prune ─► scan …
-      └──── nothing to do: wait for the interval (or end, with --loop-interval -1)
+    scan ─► acknowledge canceled, refuse unreadable ─► claim, project by project ─► a slot runs the attempt
+      └──── every slot is busy, or nothing to do: wait for an attempt's end, a signal, the interval
 
-One job at a time. Knows ports only: catalogs, stores and children are given to it. A fault in one
-project never keeps another from being served. Stop order: no new claims, then the running attempt is
-told, its heartbeat keeps the lease until the child is gone, then the lease is given back.
+As many jobs at once as there are slots. Knows ports only: catalogs, stores and children are given to it. A
+fault in one project never keeps another from being served. Stop order: no new claims, then the running
+attempts are told, their heartbeats keep the leases until the children are gone, then those are given back.
 """
 
 from __future__ import annotations
@@ -13,30 +13,26 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from gitlab_jobs import claims, takeover
-from gitlab_jobs.attempt import Attempt, Bench
+from gitlab_jobs.attempt import Bench
 from gitlab_jobs.crashpoints import reach
-from gitlab_jobs.errors import (
-    AlreadyExists,
-    Denied,
-    Forbidden,
-    LeaseLost,
-    Missing,
-    StoreError,
-)
-from gitlab_jobs.job import CancelReason, JobState
+from gitlab_jobs.errors import AlreadyExists, Denied, Forbidden, LeaseLost, Missing, StoreError
+from gitlab_jobs.job import JobState
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Row, Standing
 from gitlab_jobs.recovery import Recovery, Resumable, is_rolled_back, reassert
 from gitlab_jobs.resume import removal
+from gitlab_jobs.running import Running, key_of
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
+from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
-from gitlab_jobs.workspace import Workspace, prune_workspaces
+from gitlab_jobs.turns import Turns
+from gitlab_jobs.workspace import Workspace
 from runner.signals import Signals
 
 logger = logging.getLogger(__name__)
@@ -45,6 +41,8 @@ CLAIM_PATIENCE_S = 60.0
 REFUSED_PROJECT_PAUSE_S = 3600.0
 JITTER = 0.1
 MAX_RESUMES = 20
+BEAT_S = 1.0
+"""Between two life signs to a service manager."""
 
 T = TypeVar("T")
 
@@ -69,6 +67,7 @@ class WorkerParts:
     catalog: ProjectCatalog
     scanner: JobScanner
     bench: Bench
+    slots: Slots
     claimant: claims.Claimant
     signals: Signals
     readiness: Readiness
@@ -82,30 +81,45 @@ class Worker:
         """Nothing is read before `run`."""
         self._parts = parts
         self._settings = parts.bench.settings
+        self._running = Running(parts.bench, parts.signals, parts.slots.limit, self._patience)
+        self._turns = Turns()
         self._paused: dict[ProjectRef, float] = {}
-        self._finished = 0
 
     def run(self) -> None:
-        """Loop until stopped.
+        """Loop until stopped, then until the last attempt has ended.
 
         Raises:
             Denied: the token is refused; nothing further may be sent with it.
             StoreError: only in one-shot mode, when the server cannot be read.
             OSError: this machine can run nothing; a job that was claimed has been given back.
         """
-        one_shot = self._settings.loop_interval < 0
+        try:
+            self._loop(one_shot=self._settings.loop_interval < 0)
+            self._parts.readiness.stopping()
+            while self._running:
+                self._pause(BEAT_S)
+                self._running.collect()
+        except BaseException:
+            self._running.stop()
+            while not self._running.have_all_ended:
+                self._pause(BEAT_S)
+            raise
+        finally:
+            self._running.close()
+        logger.info("stopped; %d jobs done", self._running.finished)
+
+    def _loop(self, *, one_shot: bool) -> None:
         while not self._takes_nothing_new:
-            self._resume()
-            worked = self._turn(one_shot=one_shot)
-            if worked:
-                continue
-            if one_shot:
-                break
-            self._wait(self._settings.loop_interval)
-        self._parts.readiness.stopping()
-        logger.info("stopped; %d jobs done", self._finished)
+            self._running.collect()
+            if self._parts.slots.has_room:
+                self._resume()
+                worked = self._turn(one_shot=one_shot)
+                if one_shot and not worked and not self._running:
+                    break
+            self._wait(self._settings.loop_interval if self._parts.slots.has_room else None)
 
     def _turn(self, *, one_shot: bool) -> bool:
+        """Look once and take what there is room for."""
         try:
             offers = self._parts.scanner.scan()
         except Denied:
@@ -118,14 +132,28 @@ class Worker:
         self._parts.readiness.ready()
         reach("scan.done")
         self._answer(offers)
-        return any(self._take(candidate, self._claim) for candidate in offers.candidates) or any(
-            self._take(candidate, self._take_over) for candidate in offers.stale
-        )
+        return self._take_all(offers)
+
+    def _take_all(self, offers: Offers) -> bool:
+        """Take pending jobs, project by project, then silent ones; True if there was any to be had."""
+        running = self._running.projects
+        pending = self._turns.choose(self._others(offers.candidates), running)
+        stale = iter(self._others(offers.stale))
+        found = False
+        for candidates, get in ((pending, self._claim), (stale, self._take_over)):
+            while not self._takes_nothing_new and self._parts.slots.has_room:
+                candidate = next(candidates, None)
+                if candidate is None:
+                    break
+                if self._take(candidate, get):
+                    found = True
+                    running.append(candidate.project)
+        return found
 
     def _resume(self) -> None:
-        """Go on with what a killed predecessor had in hand."""
-        for found in self._parts.recovery.resumable():
-            if self._takes_nothing_new:
+        """Go on with what a killed predecessor, or an attempt that broke, had in hand."""
+        for found in self._parts.recovery.resumable(self._running.keys):
+            if self._takes_nothing_new or not self._parts.slots.has_room:
                 return
             self._in_project(found.store.project, partial(self._go_on, found=found))
 
@@ -145,7 +173,7 @@ class Worker:
             logger.warning("job %s is not ours any more (%s)", job_id, lost.reason)
             self._parts.bench.ledger.note(store.project, job_id, Standing.LOST)
             return
-        self._run_attempt(found.lease, found.store, found.workspace)
+        self._start(found.lease, found.store, found.workspace)
 
     def _give_up(self, store: ProjectStore, found: Resumable, patience: Patience) -> None:
         """End a job that a worker did not survive again and again."""
@@ -174,7 +202,7 @@ class Worker:
                 claims.refuse, job_id=bad.job_id, message=bad.message, claimant=claimant
             )
             self._in_project(bad.project, refuse)
-        for running in offers.running:
+        for running in self._others(offers.running):
             row = self._parts.bench.ledger.find(running.project, running.job.job_id)
             if row is not None and is_rolled_back(row, running.response):
                 self._in_project(running.project, partial(reassert, row=row))
@@ -183,13 +211,17 @@ class Worker:
         self, candidate: Candidate, get: Callable[[ProjectStore, Candidate], Lease | None]
     ) -> bool:
         """Get hold of a job and run it; False if it was not to be had."""
-        if self._takes_nothing_new:
-            return False
         lease = self._in_project(candidate.project, lambda store: get(store, candidate))
         if lease is None:
             return False
-        self._run_attempt(lease, self._parts.catalog.open(candidate.project))
+        self._turns.note_claim(candidate.project)
+        self._start(lease, self._parts.catalog.open(candidate.project))
         return True
+
+    def _others(self, candidates: Iterable[Candidate]) -> list[Candidate]:
+        """All but the jobs that run here: what a look found of them may be older than their end."""
+        ours = self._running.keys
+        return [one for one in candidates if key_of(one.project, one.job.job_id) not in ours]
 
     def _take_over(self, store: ProjectStore, candidate: Candidate) -> Lease | None:
         stale = takeover.examine(store, candidate.job)
@@ -217,36 +249,25 @@ class Worker:
         row = self._parts.bench.ledger.find(store.project, candidate.job.job_id)
         return row if row is not None and row.standing is Standing.DONE else None
 
-    def _run_attempt(
-        self, lease: Lease, store: ProjectStore, workspace: Workspace | None = None
-    ) -> None:
-        job, ledger = lease.job, self._parts.bench.ledger
-        ledger.note(store.project, job.job_id, Standing.HELD)
-        reach("attempt.held")
-        self._parts.readiness.tell(f"1 job: {job.job_id} ({job.job_type} {job.mode})")
-        try:
-            attempt = Attempt(lease, store, self._parts.bench, workspace)
-            attempt.run(lambda: self._tick(job.job_id))
-        except OSError:
-            # No directory or no process: the next job would fare no better here, another box may.
-            lease.release(self._patience())
-            ledger.note(store.project, job.job_id, Standing.RELEASED)
-            raise
-        self._finished += 1
-        in_use = {row.workspace for row in ledger.unsettled() if row.workspace is not None}
-        prune_workspaces(self._settings.work_dir, self._settings.keep_jobs, in_use)
+    def _start(self, lease: Lease, store: ProjectStore, workspace: Workspace | None = None) -> None:
+        slot = self._parts.slots.choose()
+        if slot is None:
+            raise AssertionError("a job is taken only while there is room")
+        self._running.start(lease, store, slot, workspace)
+        self._beat()
 
     def _patience(self) -> Patience:
         return Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
 
-    def _tick(self, job_id: str) -> CancelReason | None:
-        signals = self._parts.signals
+    def _beat(self) -> None:
+        """Show the service manager that the loop is alive, and end all trying if asked twice."""
+        signals, readiness = self._parts.signals, self._parts.readiness
         if signals.wants_stop:
-            self._parts.readiness.stopping()
-        self._parts.readiness.tell(f"{'stopping: ' if signals.wants_stop else ''}1 job: {job_id}")
+            readiness.stopping()
         if signals.wants_end_now:
             self._parts.bench.enough.set()
-        return CancelReason.SHUTDOWN if signals.wants_stop else None
+        what = str(self._running) if self._running else f"idle; {self._running.finished} jobs done"
+        readiness.tell(f"{'stopping: ' if signals.wants_stop else ''}{what}")
 
     @property
     def _takes_nothing_new(self) -> bool:
@@ -272,9 +293,21 @@ class Worker:
             logger.warning("project %s could not be served now: %s", project.path, error)
         return None
 
-    def _wait(self, seconds: float) -> None:
-        """Sleep a jittered interval, waking for signals and beating for the watchdog."""
-        until = time.monotonic() + seconds * random.uniform(1 - JITTER, 1 + JITTER)
-        while not self._takes_nothing_new and (left := until - time.monotonic()) > 0:
-            self._parts.readiness.tell(f"idle; {self._finished} jobs done")
-            self._parts.signals.wait(min(left, 5.0))
+    def _wait(self, seconds: float | None) -> None:
+        """Sleep until an attempt has ended or a signal came; a jittered interval at most.
+
+        Args:
+            seconds: the interval; None or a negative one waits for an attempt as long as it takes.
+        """
+        until = float("inf")
+        if seconds is not None and seconds >= 0:
+            until = time.monotonic() + seconds * random.uniform(1 - JITTER, 1 + JITTER)
+        while not self._takes_nothing_new and not self._running.has_ended:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            self._pause(min(left, BEAT_S))
+
+    def _pause(self, seconds: float) -> None:
+        self._beat()
+        self._parts.signals.wait(seconds)
