@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runner.fresh import FreshSlot
+from runner.gpu_growth import GpuBytes, gpu_bytes_of
 from runner.launch import launch_exec
 from runner.limits import Limits
 from runner.log_pipe import Mask
@@ -28,6 +29,8 @@ class Site:
     limits: Limits = field(default_factory=Limits)
     mask: Mask = unmasked
     launch: Launch = launch_exec
+    gpu_bytes: GpuBytes = gpu_bytes_of
+    """Reads what a child holds on its GPU."""
 
 
 def warm_executor(
@@ -80,6 +83,7 @@ def _pool(
                     recycle=recycle,
                     mask=site.mask,
                     launch=site.launch,
+                    gpu_bytes=site.gpu_bytes,
                 )
             ),
         )

@@ -27,7 +27,9 @@ from runner.verdict import Verdict
 
 PREFIX = "scriptorium_"
 _GPU_ID_CHARS = 12
-_REASONS = frozenset({"items", "age", "growth", "STAGE_TIMEOUT", *Verdict.__members__})
+_REASONS = frozenset(
+    {"items", "age", "growth", "gpu_growth", "STAGE_TIMEOUT", *Verdict.__members__}
+)
 """Why workers are replaced; anything else is counted as "other"."""
 
 Statuses = Callable[[], Mapping[str, PoolStatus]]

@@ -15,6 +15,7 @@ from typing import Protocol
 from runner.child_process import ChildExit, ChildProcess
 from runner.errors import RunnerError, SlotDied, TaskFailed
 from runner.frames import JsonObject
+from runner.gpu_growth import GpuBytes, gpu_bytes_of
 from runner.launch import Launched, launch_exec
 from runner.limits import Limits
 from runner.log_pipe import Mask
@@ -64,6 +65,10 @@ class Recycle:
     max_items: int = 1000
     max_age_s: float = 12 * 3600.0
     max_growth_bytes: int = 300 * 1024 * 1024
+    max_gpu_growth: float = 0.1
+    """Of what the first items took on the GPU."""
+    gpu_interval_s: float = 5.0
+    """Between two readings of the GPU."""
 
 
 def unmasked(line: bytes) -> bytes:
@@ -85,6 +90,7 @@ class SlotSpec:
     load_timeout_s: float = 900.0
     mask: Mask = unmasked
     launch: Launch = launch_exec
+    gpu_bytes: GpuBytes = gpu_bytes_of
 
     def payload(self) -> JsonObject:
         """What the task's child is told, whichever its entry."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from runner.child_process import ChildExit, ChildProcess
 from runner.errors import SlotDied, TaskTimeout
 from runner.frames import FrameError, JsonObject
+from runner.gpu_growth import GpuGrowth
 from runner.peak import Peak
 from runner.slot import SlotSpec, failure_from, failure_of
 from runner.verdict import Verdict
@@ -32,6 +33,7 @@ class _Life:
     begun_at: float
     handoff: queue.SimpleQueue[JsonObject | None]
     outcomes: queue.SimpleQueue[JsonObject | None]
+    gpu: GpuGrowth
     items: int = 0
     rss_bytes: int = 0
     grown_bytes: int = 0
@@ -67,7 +69,8 @@ class WarmSlot:
             child.start()
         except (OSError, FrameError) as error:
             raise SlotDied(Verdict.INTERNAL, f"no process could be started: {error}") from error
-        self._life = _Life(child, time.monotonic(), handoff, outcomes)
+        growth = GpuGrowth(spec.recycle.max_gpu_growth, spec.recycle.gpu_interval_s)
+        self._life = _Life(child, time.monotonic(), handoff, outcomes, growth)
         on_spawned()
         if self._is_killed:
             child.kill("closed")
@@ -87,6 +90,8 @@ class WarmSlot:
         outcome = self._await_outcome(life, timeout_s)
         life.items += 1
         life.grown_bytes = outcome.get("grown_bytes", 0)
+        spec = self._spec
+        life.gpu.look(lambda: spec.gpu_bytes(spec.device, life.child.pid), time.monotonic())
         if "failed" in outcome:
             failure = failure_from(outcome["failed"])
             if failure.code in _DEVICE_TROUBLE:
@@ -96,7 +101,7 @@ class WarmSlot:
         return output
 
     def recycle_reason(self) -> str | None:
-        """Items, age, growth or a GPU that cannot be trusted."""
+        """Items, age, growth of either memory, or a GPU that cannot be trusted."""
         life, limits = self._life, self._spec.recycle
         if life is None:
             return None
@@ -106,6 +111,8 @@ class WarmSlot:
             return "items"
         if time.monotonic() - life.begun_at >= limits.max_age_s:
             return "age"
+        if life.gpu.is_too_much:
+            return "gpu_growth"
         return "growth" if life.grown_bytes > limits.max_growth_bytes else None
 
     def unload(self) -> None:
