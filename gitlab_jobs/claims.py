@@ -18,7 +18,7 @@ from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import AlreadyExists, Conflict, Missing, OutcomeUnknown
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience, token_content
-from gitlab_jobs.response import Response, dump_response
+from gitlab_jobs.response import Response, check_transition, dump_response
 from gitlab_jobs.store import Change, Create, Delete, ProjectRef, ProjectStore
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ def claim(
         attempt=attempt,
         retry_count=attempt,
     )
+    check_transition(None, response)
     changes: list[Change] = [
         Create(paths.response_path(job.job_id), dump_response(response)),
         Create(lease_path, token_content(response)),
@@ -122,6 +123,7 @@ def refuse(store: ProjectStore, job_id: str, message: str, claimant: Claimant) -
 
 def _answer(store: ProjectStore, job_id: str, response: Response) -> None:
     path = paths.response_path(job_id)
+    check_transition(None, response)
     store.commit(
         [Create(path, dump_response(response))], f"scriptorium: {response.state} job {job_id}"
     )

@@ -138,7 +138,7 @@ def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench, slot
         claimant,
         signals,
         SystemdReadiness(),
-        Recovery(ledger, catalog, boot_id),
+        Recovery(ledger, catalog, boot_id, bench.enough),
     )
     try:
         with signals.installed():

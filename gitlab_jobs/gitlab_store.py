@@ -52,6 +52,9 @@ WHOLE_ARCHIVE_BYTES = 256 << 20
 ARCHIVE_WINDOW_S = 60.0
 """GitLab allows five archives a minute; before 18.5 its refusal does not say so."""
 ARCHIVE_TOTAL_S = 1800.0
+HISTORY_PAGE = 100
+MAX_HISTORY_PAGES = 10
+"""A marked commit is looked for among this many hundreds that touched its path."""
 
 
 class GitLabStore:
@@ -119,7 +122,7 @@ class GitLabStore:
         marks = attributes[GITATTRIBUTES].content if attributes else b""
         body = {
             "branch": branch,
-            "commit_message": message if SKIP_CI in message else f"{message} {SKIP_CI}",
+            "commit_message": _quiet(message),
             "actions": actions_for(changes, marks),
         }
         try:
@@ -166,17 +169,23 @@ class GitLabStore:
             return _access_level(project.attributes) >= DEVELOPER
         return bool(branch["can_push"])
 
-    def last_commit(self, path: str) -> Committed | None:
+    def last_commit(self, path: str, mark: str = "") -> Committed | None:
         """The newest commit on the branch that touched a path; None if there is none."""
-        said = self._last_touch(path)
-        return None if said is None else Committed(str(said["id"]), _first_parent(said))
+        for page in range(1, 1 + MAX_HISTORY_PAGES):
+            touches = self._touches(path, page, HISTORY_PAGE if mark else 1)
+            for said in touches:
+                if mark in said["message"]:
+                    return Committed(str(said["id"]), _first_parent(said))
+            if not mark or len(touches) < HISTORY_PAGE:
+                break
+        return None
 
     def age_s(self, path: str) -> float | None:
         """Seconds since the last commit that touched the path, by the server's clocks only."""
-        said = self._last_touch(path)
-        if said is None:
+        touches = self._touches(path, 1, 1)
+        if not touches:
             return None
-        written = datetime.fromisoformat(said["committed_date"])
+        written = datetime.fromisoformat(touches[0]["committed_date"])
         return max(0.0, (self._session.clock.now() - written).total_seconds())
 
     @property
@@ -184,13 +193,15 @@ class GitLabStore:
         """python-gitlab's handle on the project; making it asks nothing."""
         return self._session.client.projects.get(self._project.id, lazy=True)
 
-    def _last_touch(self, path: str) -> Mapping[str, Any] | None:
+    def _touches(self, path: str, page: int, per_page: int) -> list[Mapping[str, Any]]:
+        """Commits that touched a path, newest first."""
         # As one mapping: `path` as an argument of its own would become the request's path.
-        query = {"ref_name": self._project.default_branch, "path": path, "per_page": 1}
+        branch = self._project.default_branch
+        query = {"ref_name": branch, "path": path, "page": page, "per_page": per_page}
         commits = self._session.call(
             lambda: self._remote.commits.list(query_parameters=query, get_all=False)
         )
-        return next((commit.attributes for commit in commits), None)
+        return [commit.attributes for commit in commits]
 
     def _branch(self) -> Mapping[str, Any]:
         name = self._project.default_branch
@@ -280,6 +291,12 @@ def _raise_if_project_is_gone(error: Missing) -> None:
     """A missing file is an answer; a missing (or no longer shared) project is an error."""
     if "Project Not Found" in str(error):
         raise error
+
+
+def _quiet(message: str) -> str:
+    """A message that tells pipelines to stay away; in its first line, for trailers need the last one."""
+    subject, end, rest = message.partition("\n")
+    return message if SKIP_CI in message else f"{subject} {SKIP_CI}{end}{rest}"
 
 
 def _first_parent(commit: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -44,12 +44,12 @@ from gitlab_jobs.errors import (
     Unavailable,
 )
 from gitlab_jobs.job import CancelReason, Job, JobState
-from gitlab_jobs.response import Response, dump_response, parse_response
+from gitlab_jobs.publication import marked, new_mark
+from gitlab_jobs.response import Response, check_transition, dump_response, parse_response
 from gitlab_jobs.store import (
     Change,
     Committed,
     Delete,
-    FileVersion,
     Guard,
     Move,
     ProjectStore,
@@ -78,18 +78,6 @@ class Patience:
             before_sleep=_log_retry,
             reraise=True,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """A final commit that is on the branch.
-
-    `commit` is None if nothing tells which one it was; `edits` are the updates of all tries.
-    """
-
-    job: Job
-    commit: Committed | None
-    edits: tuple[Update, ...]
 
 
 class Lease:
@@ -143,82 +131,79 @@ class Lease:
 
         def step() -> _Step:
             if self._is_over:
-                return _Step("renew", (), self._response, None)
+                return _Step("renew", (), self._response, None, self._path)
             composed = tuple(compose())
             number = (self._response.lease_n or 1) + 1
             following = paths.lease_path(self.job.job_id, number, str(self._response.claim))
             response = _stamped(self._response, lease=following, lease_n=number, **fields)
             moved = Move(self._path, following, token_content(response))
             changes = (*composed, moved, self._update(response))
-            return _Step("save" if composed else "renew", changes, response, following)
+            verb = "save" if composed else "renew"
+            return _Step(verb, changes, response, following, self._path)
 
-        self._write(step, patience, lambda step, found: str(step.following) in found)
+        self._write(step, patience, new_mark())
 
     def publish_part(
-        self, compose: Callable[[], Sequence[Change]], patience: Patience, part: str
-    ) -> Published:
+        self, compose: Callable[[], Sequence[Change]], patience: Patience, part: str, mark: str = ""
+    ) -> Committed | None:
         """Publish some of the results of a large job ahead of its end, as the owner or not at all.
 
         Args:
             compose: makes the changes from the newest files; none of them means it is done already.
             patience: how long to keep trying.
             part: what it is, in words for the commit message.
+            mark: by which the commit can be found again.
+
+        Returns:
+            The commit; None if the last try found nothing to do, be it thanks to an earlier one.
 
         Raises:
             LeaseLost: nothing was and nothing will be published.
             StoreError: it could not be done within `patience`.
         """
-        edits: list[Update] = []
 
         def step() -> _Step:
             composed = compose()
-            edits.extend(change for change in composed if isinstance(change, Update))
             guarded = (*composed, Guard(self._path)) if composed else ()
-            return _Step(f"publish {part} of", guarded, self._response, self._path)
+            trace = composed[0].path if composed else self._path
+            return _Step(f"publish {part} of", guarded, self._response, self._path, trace)
 
-        commit = self._write(step, patience, lambda _step, _found: False)
-        return Published(self.job, commit, tuple(edits))
+        return self._write(step, patience, mark or new_mark())
 
     def finish(
         self,
         compose: Callable[[], Sequence[Change]],
         patience: Patience,
         state: JobState,
+        mark: str = "",
         **fields: Any,
-    ) -> Published:
+    ) -> Committed | None:
         """Publish results, the final response and the lease's end in one commit.
 
         Args:
             compose: makes the result changes from the newest files; called again after a collision.
             patience: how long to keep trying.
             state: the final state.
+            mark: by which the commit can be found again.
             fields: further fields of the response.
 
         Returns:
-            What `mending` needs to see whether a person was overwritten in passing.
+            The commit, also if its reply was lost.
 
         Raises:
             LeaseLost: nothing was and nothing will be published.
             StoreError: it could not be done within `patience`; nothing was published.
         """
-        edits: list[Update] = []
 
         def step() -> _Step:
             composed = compose()
-            edits.extend(change for change in composed if isinstance(change, Update))
             response = _stamped(
                 self._response, state=state, lease=None, lease_n=None, progress=None, **fields
             )
             changes = (*composed, self._update(response), Delete(self._path))
-            return _Step(f"finish ({state})", changes, response, None)
+            return _Step(f"finish ({state})", changes, response, None, self._path)
 
-        def is_done(step: _Step, found: Mapping[str, FileVersion]) -> bool:
-            version = found.get(self._response_path)
-            there = None if version is None else parse_response(version.content)
-            return there is not None and there.claim == step.response.claim and there.state == state
-
-        commit = self._write(step, patience, is_done)
-        return Published(self.job, commit, tuple(edits))
+        return self._write(step, patience, mark or new_mark())
 
     def release(self, patience: Patience) -> None:
         """Give the job back: it becomes pending again, with nothing left behind."""
@@ -226,12 +211,12 @@ class Lease:
         def step() -> _Step:
             left = self._store.read(paths.interim_paths(self.job.job_id))
             changes = [Delete(path) for path in (self._response_path, self._path, *left)]
-            return _Step("release", changes, self._response, None)
+            return _Step("release", changes, self._response, None, self._path)
 
         try:
-            self._write(step, patience, lambda _step, _found: False)
+            self._write(step, patience, new_mark())
         except LeaseLost as lost:
-            # Our own delete with a lost reply looks exactly like a folder a person deleted.
+            # A folder that a person deleted leaves nothing to give back.
             if lost.reason is not CancelReason.FOLDER_DELETED:
                 raise
             self._is_over = True
@@ -244,9 +229,9 @@ class Lease:
         return Update(self._response_path, dump_response(response))
 
     def _write(
-        self, make_step: Callable[[], _Step], patience: Patience, is_done: _IsDone
+        self, make_step: Callable[[], _Step], patience: Patience, mark: str
     ) -> Committed | None:
-        """Carry out a step; None if its reply was lost and nothing tells which commit it was.
+        """Carry out a step; None if its last try had nothing to do.
 
         The lock is held for one try at a time: while a final commit waits for the server to come back,
         the heartbeat goes on renewing, and the next try starts from the name it left.
@@ -255,34 +240,35 @@ class Lease:
         for attempt in patience.attempts():
             with attempt, self._lock:
                 step = make_step()
+                check_transition(self._response, step.response)
                 if step.changes:
-                    committed = self._try(step, is_done)
+                    committed = self._try(step, mark)
                 self._response = step.response
                 self._is_over = step.following is None
                 self._path = step.following or self._path
         return committed
 
-    def _try(self, step: _Step, is_done: _IsDone) -> Committed | None:
-        message = f"scriptorium: {step.verb} job {self.job.job_id}"
+    def _try(self, step: _Step, mark: str) -> Committed:
+        message = marked(f"scriptorium: {step.verb} job {self.job.job_id}", mark)
         try:
             return self._store.commit(step.changes, message)
         except (AlreadyExists, Missing, OutcomeUnknown) as error:
-            return self._read_back(step, is_done, error)
+            return self._read_back(step, mark, error)
 
-    def _read_back(self, step: _Step, is_done: _IsDone, error: StoreError) -> Committed | None:
+    def _read_back(self, step: _Step, mark: str, error: StoreError) -> Committed:
         """Return the step's commit if it happened; else say whether trying again makes sense."""
-        named = {self._response_path, self._path, step.following or self._path}
-        found = self._store.read(named)
+        done = self._store.last_commit(step.trace, mark)
+        if done is not None:
+            return done
+        found = self._store.read({self._response_path, self._path})
         if self._response_path not in found:
             raise LeaseLost(CancelReason.FOLDER_DELETED) from error
         if self._path in found:
             raise Conflict(f"{step.verb} did not happen; the lease still stands") from error
-        # What removed our lease file was the step, or somebody else. The files may have been changed
-        # again since, by a person's sync.
-        removal = self._store.last_commit(self._path)
-        there = found if removal is None else self._store.read(named, removal.id)
-        if is_done(step, there):
-            return removal
+        if step.response.is_final:
+            end = find_end(self._store, self.job.job_id, str(self._response.claim))
+            if end is not None:  # a predecessor's, which was killed before it could know
+                return end.commit
         self._find_again()
         raise LeaseLost(CancelReason.LEASE_LOST) from error
 
@@ -304,16 +290,40 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One guarded commit, and what is true after it: the response, and the lease's name (None: over)."""
+    """One guarded commit, and what is true after it: the response, and the lease's name (None: over).
+
+    `trace` is a path that the commit changes.
+    """
 
     verb: str
     changes: Sequence[Change]
     response: Response
     following: str | None
+    trace: str
 
 
-_IsDone = Callable[[_Step, Mapping[str, FileVersion]], bool]
-"""Recognises a step in what was read back, after its reply was lost and the lease is gone."""
+@dataclass(frozen=True, slots=True)
+class End:
+    """A job's final response and the commit that wrote it."""
+
+    commit: Committed
+    response: Response
+
+
+def find_end(store: ProjectStore, job_id: str, claim: str) -> End | None:
+    """The end that the owner with this nonce wrote, if the commit that removed the last lease did.
+
+    So it is found even where a person's sync has rolled the file back since.
+    """
+    removal = store.last_commit(paths.lease_folder(job_id))
+    if removal is None:
+        return None
+    path = paths.response_path(job_id)
+    version = store.read([path], removal.id).get(path)
+    written = parse_response(version.content) if version is not None else None
+    if written is None or written.claim != claim or not written.is_final:
+        return None
+    return End(removal, written)
 
 
 def token_content(response: Response) -> bytes:

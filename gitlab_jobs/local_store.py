@@ -140,7 +140,7 @@ class LocalStore:
             if content is not None
         }
 
-    def last_commit(self, path: str) -> Committed | None:  # noqa: ARG002
+    def last_commit(self, path: str, mark: str = "") -> Committed | None:  # noqa: ARG002
         """Nothing: a folder has no history, and its commits are told apart by their revisions."""
         return None
 

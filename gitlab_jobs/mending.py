@@ -8,23 +8,25 @@ then holds another notebook than the one our update was made from:
       └──────── our update ───────────────────┘
 
 A cell that a person changed is theirs. Works on cells as wholes, knows no job's intentions and no lease: it
-needs the commit alone, so it can be done late. Costs nothing where nobody else committed meanwhile.
+needs the commit alone, so it can be done late, also by the successor of a worker that was killed. Costs
+nothing where nobody else committed meanwhile.
 """
 
 from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gitlab_jobs import paths
 from gitlab_jobs.codex.cells import Cell, cells_of, milliseconds
 from gitlab_jobs.codex.notebook import JsonObject, NotebookError, load_notebook
 from gitlab_jobs.codex.timestamps import selected_at_ms
-from gitlab_jobs.errors import OutcomeUnknown
-from gitlab_jobs.lease import Patience, Published
+from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.git_objects import blob_id
+from gitlab_jobs.lease import Patience
+from gitlab_jobs.publication import Journal, Publication, marked, new_mark
 from gitlab_jobs.store import Committed, FileVersion, ProjectStore, Update
 
 logger = logging.getLogger(__name__)
@@ -46,47 +48,58 @@ class _Overwritten:
     is_repair: bool
 
 
-def mend(store: ProjectStore, published: Published, patience: Patience) -> tuple[str, ...]:
-    """Put back what people wrote into notebooks while a final commit passed over them.
+def mend(
+    store: ProjectStore,
+    job_id: str,
+    publication: Publication,
+    commit: Committed | None,
+    journal: Journal,
+    patience: Patience,
+) -> tuple[str, ...]:
+    """Put back what people wrote into notebooks while a commit passed over them.
+
+    Args:
+        store: the project.
+        job_id: whose commit it was, for people.
+        publication: what was written, as it is in the journal.
+        commit: the commit, if the server's reply told.
+        journal: is told of every repair before it is tried, and of the end of the look.
+        patience: how long to keep trying.
 
     Returns:
         The notebooks that were repaired.
 
     Raises:
-        StoreError: it could not be done within `patience`.
+        StoreError: it could not be done within `patience`; the journal keeps what is left to do.
     """
-    job_id = published.job.job_id
-    commit, edits = published.commit, published.edits
     repaired: dict[str, None] = {}
-    for turn in range(MAX_ROUNDS):
-        edits = tuple(edit for edit in edits if paths.is_notebook_path(edit.path))
-        commit = commit or _commit_behind(store, edits)
-        if commit is None:
-            break
-        overwritten = _find(store, commit, edits, is_repair=turn > 0)
+    for _turn in range(MAX_ROUNDS):
+        commit = commit or find_commit(store, publication)
+        overwritten = _find(store, commit, publication) if commit else []
         if not overwritten:
             break
         names = [found.path for found in overwritten]
         logger.warning("job %s overlapped with edits of %s; putting them back", job_id, names)
         repaired |= dict.fromkeys(names)
         message = f"scriptorium: restore edits beside job {job_id}"
-        commit, edits = _repair(store, overwritten, message, patience)
+        repair, commit = _repair(store, overwritten, message, journal, patience)
+        journal.settle(publication)
+        publication = repair
+    journal.settle(publication)
     return tuple(repaired)
 
 
-def _commit_behind(store: ProjectStore, edits: Sequence[Update]) -> Committed | None:
-    """The commit of these edits, where its reply was lost."""
-    for edit in edits:
-        commit = store.last_commit(edit.path)
+def find_commit(store: ProjectStore, publication: Publication) -> Committed | None:
+    """The commit of a publication; None if it never reached the branch."""
+    for path in dict.fromkeys(edit.path for edit in publication.edits):
+        commit = store.last_commit(path, publication.mark)
         if commit is not None:
             return commit
     return None
 
 
-def _find(
-    store: ProjectStore, commit: Committed, edits: Iterable[Update], *, is_repair: bool
-) -> list[_Overwritten]:
-    suspects = [edit for edit in edits if edit.base not in (None, commit.parent_id)]
+def _find(store: ProjectStore, commit: Committed, publication: Publication) -> list[_Overwritten]:
+    suspects = [edit for edit in publication.edits if edit.base not in (None, commit.parent_id)]
     if not suspects:
         return []
     names = {edit.path for edit in suspects}
@@ -99,38 +112,43 @@ def _find(
             before.get(edit.path),
             bases[edit.base].get(edit.path),
         )
-        if ours is None or lost is None or base is None or ours.content != edit.content:
+        if ours is None or lost is None or base is None or blob_id(ours.content) != edit.blob_id:
             continue  # an earlier try, which never reached the branch
         # Of tries with the same content the last one counts.
         found.pop(edit.path, None)
         if base.blob_id != lost.blob_id:
             found[edit.path] = _Overwritten(
-                edit.path, base.content, lost.content, ours.content, is_repair
+                edit.path, base.content, lost.content, ours.content, publication.is_repair
             )
     return list(found.values())
 
 
 def _repair(
-    store: ProjectStore, overwritten: Collection[_Overwritten], message: str, patience: Patience
-) -> tuple[Committed | None, tuple[Update, ...]]:
+    store: ProjectStore,
+    overwritten: Collection[_Overwritten],
+    message: str,
+    journal: Journal,
+    patience: Patience,
+) -> tuple[Publication, Committed | None]:
     """Commit what the notebooks should be; built anew from the branch head at every try.
 
     Returns:
-        The commit and its edits; no commit, but edits, if its reply was lost; neither if there is
-        nothing (any more) to put back.
+        The repair, without edits if there is nothing (any more) to put back, and its commit unless the
+        reply was lost.
     """
-    made: list[Update] = []
+    repair = Publication(new_mark(), is_repair=True)
     committed: Committed | None = None
     for attempt in patience.attempts():
         with attempt:
             heads = store.read([found.path for found in overwritten])
             edits = [edit for found in overwritten if (edit := _edit(found, heads)) is not None]
-            try:
-                committed = store.commit(edits, message) if edits else None
-            except OutcomeUnknown:
-                made = edits
-                raise
-    return committed, tuple(edits if committed else made)
+            if edits:
+                repair = repair.with_try(edits)
+                journal.note(repair)
+                reach("mend.intended")
+                committed = store.commit(edits, marked(message, repair.mark))
+                reach("mend.acted")
+    return repair, committed
 
 
 def _edit(found: _Overwritten, heads: Mapping[str, FileVersion]) -> Update | None:

@@ -3,18 +3,17 @@
     ending ─► compose on the newest files ─► Lease.finish ─► done
                  ▲ somebody was faster ◄──────────┘
 
-The ledger hears of the intention first and of the result after. Knows no child: a killed predecessor's
-ending is published the same way.
+The ledger hears of the intention first, of each try's edits to notebooks before it is made, and of the
+result after. Knows no child: a killed predecessor's ending is published the same way.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from itertools import count
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -26,13 +25,14 @@ from gitlab_jobs.ending import Ending
 from gitlab_jobs.errors import StoreError
 from gitlab_jobs.job import Job, JobState
 from gitlab_jobs.joblog import compose_log
-from gitlab_jobs.lease import Lease, Patience, Published
+from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Ledger, Standing
 from gitlab_jobs.mending import mend
 from gitlab_jobs.outbox import Contents
-from gitlab_jobs.response import ResponseResult
+from gitlab_jobs.publication import Journal, Publication, new_mark
+from gitlab_jobs.response import Response, ResponseResult
 from gitlab_jobs.resume import removal
-from gitlab_jobs.store import Change, Create, ProjectStore, Update
+from gitlab_jobs.store import Change, Committed, Create, ProjectStore, Update
 from gitlab_jobs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -64,12 +64,14 @@ class Publisher:
         self.ledger.note(self.store.project, job.job_id, Standing.PUBLISHING)
         reach("publish.intended")
         self._publish_parts(ending.published_contents(), patience)
-        tries = count()
-        published = self.lease.finish(
-            lambda: self._changes(ending, next(tries)), patience, state, **_final_fields(ending)
-        )
+        fields = _final_fields(ending, self.lease.response)
+        final = _Noted(partial(self._changes, ending), self._journal)
+        committed = self.lease.finish(final, patience, state, final.mark, **fields)
         reach("publish.acted")
-        self._mend(published, patience)
+        for publication in self._journal.pending():
+            is_this = publication.mark == final.mark
+            self._mend(publication, committed if is_this else None, patience)
+        reach("publish.mended")
         self.ledger.note(self.store.project, job.job_id, Standing.DONE, self.lease.response)
         reach("publish.noted")
 
@@ -82,26 +84,31 @@ class Publisher:
         for number, (notebook, part) in enumerate(parts_of(contents)):
             if number:
                 patience.enough.wait(PART_PAUSE_S)
-            changes = partial(self._cells, part, count())
-            published = self.lease.publish_part(changes, patience, PurePosixPath(notebook).stem)
+            cells = _Noted(partial(self._cells, part), self._journal)
+            name = PurePosixPath(notebook).stem
+            committed = self.lease.publish_part(cells, patience, name, cells.mark)
             reach("publish.part")
-            self._mend(published, patience)
+            if cells.publication.edits:
+                self._mend(cells.publication, committed, patience)
 
-    def _cells(self, part: Contents, tries: Iterator[int]) -> Sequence[Change]:
-        return compose(self.store, part, self._context(), is_retry=next(tries) > 0).changes
+    def _cells(self, part: Contents, *, is_retry: bool) -> Sequence[Change]:
+        return compose(self.store, part, self._context(), is_retry=is_retry).changes
 
-    def _mend(self, published: Published, patience: Patience) -> None:
-        """Put back what people wrote in the moment of the commit; the job has ended all the same."""
+    def _mend(self, publication: Publication, commit: Committed | None, patience: Patience) -> None:
+        """Put back what people wrote in the moment of a commit; the job goes on all the same."""
+        job_id = self.lease.job.job_id
         try:
-            mend(self.store, published, patience)
+            mend(self.store, job_id, publication, commit, self._journal, patience)
         except StoreError as error:
-            logger.error(
-                "job %s may have passed over edits of people: %s", published.job.job_id, error
-            )
+            logger.error("job %s may have passed over edits of people: %s", job_id, error)
 
-    def _changes(self, ending: Ending, earlier_tries: int) -> list[Change]:
+    @property
+    def _journal(self) -> Journal:
+        return self.ledger.journal(self.store.project, self.lease.job.job_id)
+
+    def _changes(self, ending: Ending, *, is_retry: bool) -> Sequence[Change]:
         contents = ending.published_contents()
-        composed = compose(self.store, contents, self._context(), is_retry=earlier_tries > 0)
+        composed = compose(self.store, contents, self._context(), is_retry=is_retry)
         changes = list(composed.changes)
         if self.lease.job.mode.trains:
             changes += removal(self.store, self.lease.job.job_id)
@@ -120,6 +127,32 @@ class Publisher:
 
     def _context(self) -> EditContext:
         return edit_context(self.lease.job, self.username)
+
+
+class _Noted:
+    """Composes a commit, and puts down what it does to notebooks before it can be tried."""
+
+    def __init__(self, compose_once: Callable[..., Sequence[Change]], journal: Journal) -> None:
+        """Nothing is composed or noted before the first call."""
+        self.publication = Publication(new_mark())
+        self._compose = compose_once
+        self._journal = journal
+        self._is_retry = False
+
+    def __call__(self) -> Sequence[Change]:
+        """The changes of one more try."""
+        changes = self._compose(is_retry=self._is_retry)
+        self._is_retry = True
+        self.publication = self.publication.with_try(changes)
+        if self.publication.edits:
+            self._journal.note(self.publication)
+        reach("publish.journalled")
+        return changes
+
+    @property
+    def mark(self) -> str:
+        """What the commit is marked with."""
+        return self.publication.mark
 
 
 def parts_of(contents: Contents) -> list[tuple[str, Contents]]:
@@ -148,15 +181,16 @@ def edit_context(job: Job, username: str) -> EditContext:
     )
 
 
-def _final_fields(ending: Ending) -> dict[str, Any]:
+def _final_fields(ending: Ending, before: Response) -> dict[str, Any]:
     outcome, result = ending.outcome, ending.outcome.result
-    epochs = result.epochs_completed if result else None
+    told = (result.epochs_completed if result else None, ending.epochs_completed)
+    epochs = next((each for each in told if each is not None), before.epochs_completed)
     made = ResponseResult(
         checkpoint_path=result.checkpoint_path if result else None,
         extra=dict(result.facts) if result else {},
     )
     return {
-        "epochs_completed": epochs if epochs is not None else ending.epochs_completed,
+        "epochs_completed": epochs,
         "status_message": result.summary if result else None,
         "error_message": outcome.error_message,
         "error_code": outcome.error_code,

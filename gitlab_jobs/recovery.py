@@ -10,8 +10,9 @@
     held, publishing  anything else                            lost: nothing is ever written
 
 "Ours" means the nonce drawn for the claim; the same worker name with another nonce is a stranger. A job
-that was finished here and reads otherwise now (a person's sync rolled its response back) is re-asserted.
-Knows no child.
+that was finished here and reads otherwise now (a person's sync rolled its response back) is re-asserted. A
+commit to notebooks that a killed worker had no time to look at is looked at first (`mending`), whatever
+became of the job. Knows no child.
 """
 
 from __future__ import annotations
@@ -20,18 +21,22 @@ import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from threading import Event
 
 from gitlab_jobs import paths
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.ending import load_ending
-from gitlab_jobs.errors import Denied, Missing, StoreError
-from gitlab_jobs.lease import Lease
+from gitlab_jobs.errors import Denied, Forbidden, Missing, StoreError
+from gitlab_jobs.lease import Lease, Patience, find_end
 from gitlab_jobs.ledger import Ledger, Row, Standing
+from gitlab_jobs.mending import find_commit, mend
 from gitlab_jobs.response import Response, dump_response, parse_response
 from gitlab_jobs.store import Change, Create, Delete, ProjectCatalog, ProjectStore, Update
 from gitlab_jobs.workspace import Workspace
 
 logger = logging.getLogger(__name__)
+
+MENDING_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +57,25 @@ class Resumable:
 class Recovery:
     """Settles the ledger's open rows, one look each; rows that cannot be read now stay open."""
 
-    def __init__(self, ledger: Ledger, catalog: ProjectCatalog, boot_id: str) -> None:
-        """`boot_id` marks what this run of the worker writes from now on."""
+    def __init__(
+        self, ledger: Ledger, catalog: ProjectCatalog, boot_id: str, enough: Event
+    ) -> None:
+        """`boot_id` marks what this run of the worker writes from now on; `enough` ends all trying."""
         self._ledger = ledger
         self._catalog = catalog
         self._boot_id = boot_id
+        self._patience = Patience(MENDING_S, enough)
 
     def resumable(self, under_way: Collection[tuple[str, str]] = ()) -> Iterator[Resumable]:
         """Jobs to go on with: a predecessor's, or ours whose end could not be written yet.
 
-        Asks the server nothing while every row is settled, but for jobs (by project id and job id) that are
-        `under_way` here.
+        Asks the server nothing while every row is settled. First it looks at commits that nobody has
+        looked at: people whose edits they passed over come before any job. Jobs (by project id and
+        job id) that are `under_way` here are left to their attempts.
         """
+        for row in self._ledger.unmended():
+            if (row.project.id, row.job.job_id) not in under_way:
+                self._mend(row, self._catalog.open(row.project), may_follow=False)
         for row in self._ledger.unsettled():
             if (row.project.id, row.job.job_id) in under_way:
                 continue
@@ -90,11 +102,13 @@ class Recovery:
         is_ours = there is not None and there.claim == row.response.claim
         mine = _own_lease(row, leases)
         reach("recovery.looked")
+        self._mend(row, store, may_follow=mine is not None)
         if mine is not None and version is not None and not _is_taken(row, there):
             return self._take_up(row, store, mine, there if there and is_ours else row.response)
         final = there if is_ours and there and there.is_final else None
         if final is None and not leases:
-            final = _own_end_in_history(row, store)
+            end = find_end(store, job_id, str(row.response.claim))
+            final = end.response if end is not None else None
         if final is not None:
             self._settle(row, Standing.DONE, final)
         elif row.standing is Standing.CLAIMING:
@@ -103,6 +117,24 @@ class Recovery:
         else:
             self._settle(row, Standing.LOST)
         return None
+
+    def _mend(self, row: Row, store: ProjectStore, *, may_follow: bool) -> None:
+        """Look at commits that a killed worker made, or did not; while the lease stands they may follow."""
+        job_id = row.job.job_id
+        journal = self._ledger.journal(row.project, job_id)
+        for publication in journal.pending():
+            try:
+                commit = find_commit(store, publication)
+                if commit is not None or not may_follow:
+                    mend(store, job_id, publication, commit, journal, self._patience)
+                    reach("recovery.mended")
+            except (Forbidden, Missing) as error:
+                logger.error("edits beside job %s cannot be looked after: %s", job_id, error)
+                journal.settle(publication)
+            except Denied:
+                raise
+            except StoreError as error:
+                logger.warning("edits beside job %s are looked after later: %s", job_id, error)
 
     def _take_up(self, row: Row, store: ProjectStore, mine: str, response: Response) -> Resumable:
         logger.info("going on with job %s, which this worker held before", row.job.job_id)
@@ -157,22 +189,6 @@ def is_rolled_back(row: Row, there: Response | None) -> bool:
     ours, theirs = row.response.timestamp, there.timestamp
     is_older = ours is not None and theirs is not None and theirs <= ours
     return is_older or there.claim == row.response.claim
-
-
-def _own_end_in_history(row: Row, store: ProjectStore) -> Response | None:
-    """Our final response, if the commit that removed the last lease of the job wrote one.
-
-    So it is found even where a person's sync has rolled the file back before we looked.
-    """
-    removal = store.last_commit(paths.lease_folder(row.job.job_id))
-    if removal is None:
-        return None
-    path = paths.response_path(row.job.job_id)
-    version = store.read([path], removal.id).get(path)
-    written = parse_response(version.content) if version is not None else None
-    if written is None or written.claim != row.response.claim or not written.is_final:
-        return None
-    return written
 
 
 def _is_taken(row: Row, there: Response | None) -> bool:

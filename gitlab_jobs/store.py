@@ -153,8 +153,11 @@ class ProjectStore(Protocol):
             Missing: the revision is not (or no longer) known.
         """
 
-    def last_commit(self, path: str) -> Committed | None:
-        """The newest commit that touched a path; None if there is none, or no history is kept."""
+    def last_commit(self, path: str, mark: str = "") -> Committed | None:
+        """The newest commit that touched a path; None if there is none, or no history is kept.
+
+        With a mark only a commit counts whose message contains it.
+        """
 
     def list_folder(self, path: str) -> tuple[str, ...]:
         """Paths of the files directly in a folder at the branch head; none if there is no folder."""

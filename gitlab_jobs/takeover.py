@@ -22,7 +22,7 @@ from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import AlreadyExists, Conflict, Missing, OutcomeUnknown, StoreError
 from gitlab_jobs.job import Job, JobState
 from gitlab_jobs.lease import Lease, Patience, token_content
-from gitlab_jobs.response import Response, dump_response, parse_response
+from gitlab_jobs.response import Response, check_transition, dump_response, parse_response
 from gitlab_jobs.resume import removal
 from gitlab_jobs.store import Change, Create, Delete, FileVersion, Move, ProjectStore, Update
 
@@ -91,6 +91,7 @@ def take_over(
         if gives_up
         else _claimed(claimant, nonce, following, number, attempts + 1)
     )
+    check_transition(seen, response)
     changes = _steal(stale, following, response, gives_up=gives_up)
     if gives_up:
         changes += removal(store, job.job_id)

@@ -44,6 +44,7 @@ from gitlab_jobs.lfs_transfer import LfsTransfer
 from gitlab_jobs.mending import mend
 from gitlab_jobs.object_cache import ObjectCache
 from gitlab_jobs.outbox import Contents
+from gitlab_jobs.publication import Publication, new_mark
 from gitlab_jobs.publisher import edit_context
 from gitlab_jobs.recovery import is_rolled_back, reassert
 from gitlab_jobs.response import parse_response
@@ -57,6 +58,7 @@ SUBMITTED_MS = int(SUBMITTED.timestamp() * 1000)
 BUSY = 0.35
 MOST_INSIDE = 8
 LOSE_REPLY = 0.2
+KNOWS_COMMIT = 0.7
 SILENT, SPOKEN = ("1", "2", "3"), ("4", "5", "6")
 """Verses with a recording and no text, and verses with a text and no recording."""
 
@@ -202,16 +204,26 @@ class Story:
         # The worker makes its takes before anybody can hear them, by every clock of the story.
         context = replace(edit_context(self._job, BOT), now_ms=SUBMITTED_MS + DAY_MS // 2)
 
+        publication = Publication(new_mark())
+        journal = self._ledger.journal(self._store.project, self._job.job_id)
+
         def changes() -> tuple[Change, ...]:
+            nonlocal publication
             self._people_act()
             composed = compose(self._store, results, context).changes
+            publication = publication.with_try(composed)
+            journal.note(publication)
             self._people_act()
             return composed
 
-        published = lease.finish(changes, self._patience, state)
+        committed = lease.finish(changes, self._patience, state, publication.mark)
         self._ledger.note(self._store.project, self._job.job_id, Standing.DONE, lease.response)
         self._people_act()
-        return state, bool(mend(self._store, published, self._patience))
+        # Sometimes the look is left to a successor, which has the journal alone.
+        known = committed if self._rng.random() < KNOWS_COMMIT else None
+        job_id = self._job.job_id
+        mended = mend(self._store, job_id, publication, known, journal, self._patience)
+        return state, bool(mended)
 
     def _look(self, lease: Lease) -> None:
         """Ask twice, as the keeper does before it believes that an entry is gone."""

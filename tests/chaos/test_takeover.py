@@ -20,7 +20,7 @@ from gitlab_jobs.gitlab_store import GitLabStore
 from gitlab_jobs.job import CancelReason
 from gitlab_jobs.lease import Lease
 from gitlab_jobs.response import parse_response
-from gitlab_jobs.store import Create, Delete, FileVersion
+from gitlab_jobs.store import Committed, Create, Delete, FileVersion
 from gitlab_jobs.takeover import examine, take_over
 
 JOB = job("a1")
@@ -244,9 +244,16 @@ def test_a_renewal_that_nobody_heard_of_does_not_cost_the_job(field: Field, proj
         def read(
             self, paths: Collection[str], revision: str | None = None
         ) -> dict[str, FileVersion]:
+            self._listen()
+            return super().read(paths, revision)
+
+        def last_commit(self, path: str, mark: str = "") -> Committed | None:
+            self._listen()
+            return super().last_commit(path, mark)
+
+        def _listen(self) -> None:
             if self.is_deaf:
                 raise Unavailable("nobody answers")
-            return super().read(paths, revision)
 
     known = field.store(project)
     store = Deaf(known._session, known.project, known._transfer)

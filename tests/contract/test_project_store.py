@@ -111,6 +111,19 @@ def test_the_last_commit_of_a_path_is_named_where_there_is_a_history(world: Stor
     assert world.store.last_commit("gpu_jobs/absent.yaml") is None
 
 
+def test_a_commit_is_found_again_by_its_mark_whoever_came_after_it(world: StoreWorld) -> None:
+    """However many touched the same path since; a mark that nobody wrote is nowhere."""
+    world.store.commit([Create("gpu_jobs/a.yaml", b"0")], "create")
+    committed = world.store.commit(
+        [Update("gpu_jobs/a.yaml", b"1")], "change\n\nScriptorium-Mark: c0ffee"
+    )
+    for number in range(3):
+        world.store.commit([Update("gpu_jobs/a.yaml", b"later %d" % number)], "change again")
+    found = world.store.last_commit("gpu_jobs/a.yaml", "c0ffee")
+    assert found == (committed if isinstance(world, GitLabWorld) else None)
+    assert world.store.last_commit("gpu_jobs/a.yaml", "decaf") is None
+
+
 def test_a_commit_applies_all_its_changes_in_order(world: StoreWorld) -> None:
     """A file may be created and deleted within one commit."""
     world.person_writes("gpu_jobs/job_a/lease/1-aa.yaml", b"n: 1\n")

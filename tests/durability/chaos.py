@@ -15,7 +15,7 @@ from durability.crash_world import CrashWorld, scenario_of
 
 from gitlab_jobs.crashpoints import POINTS
 
-SCENARIO_WEIGHTS = {"everything": 10, "stopping": 1, "robbed": 1, "rolled back": 2}
+SCENARIO_WEIGHTS = {"everything": 10, "stopping": 1, "robbed": 1, "rolled back": 2, "overlap": 3}
 MOST_KILLS = 14
 ANY_MOMENT = "any moment"
 RESTARTS = tuple(point for point in POINTS if point.startswith("recovery."))
@@ -83,7 +83,7 @@ def _restart_after(point: str, chance: random.Random) -> str:
     if point == "claim.intended":
         return "recovery.forgotten"
     if point == "publish.acted":
-        return "recovery.settled"
+        return chance.choice(("recovery.mended", "recovery.settled"))
     if point in HOLDING:
         return chance.choice(("recovery.looked", "recovery.taken_up", "recovery.renewed"))
     return chance.choice(("start.locked", "start.ready", ANY_MOMENT))

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import json
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,8 @@ from support.daemon import Daemon, await_true
 from support.devserver import project
 from support.job_world import PROJECT, TRACKED, JobWorld, job, training
 
+from devserver.projects import Project
+from devserver.world import CommitStage
 from gitlab_jobs.crashpoints import VARIABLE
 from gitlab_jobs.ledger import FILE_NAME, Ledger
 from gitlab_jobs.yaml_text import dump_yaml
@@ -55,8 +58,15 @@ SCENARIOS: Mapping[str, tuple[Any, ...]] = {
     "rolled back": (OLD,),
     "stopping": (WAITING,),
     "robbed": (ROBBED,),
+    "overlap": (BUSY,),
+    "overlap in parts": (LARGE,),
 }
+OVERLAPS = ("overlap", "overlap in parts")
+"""Where a person syncs inside a commit of ours, between GitLab's check of it and its making."""
 _SCENARIO_OF = {
+    "publish.part": "large",
+    "recovery.mended": "overlap",
+    "mend": "overlap",
     "acknowledge": "answers",
     "refuse": "answers",
     "takeover": "answers",
@@ -70,6 +80,7 @@ _FIRST = {
     "recovery.taken_up": "child.started",
     "recovery.renewed": "child.started",
     "recovery.settled": "publish.acted",
+    "recovery.mended": "publish.acted",
     "recovery.forgotten": "claim.intended",
 }
 """Points that only a restarted worker meets, and where to kill it the first time."""
@@ -77,7 +88,8 @@ _FIRST = {
 
 def scenario_of(point: str) -> str:
     """Where a crash point is met."""
-    return "large" if point == "publish.part" else _SCENARIO_OF.get(point.partition(".")[0], "work")
+    effect = point.partition(".")[0]
+    return _SCENARIO_OF.get(point) or _SCENARIO_OF.get(effect, "work")
 
 
 def way_to(point: str) -> tuple[str, ...]:
@@ -95,6 +107,8 @@ class CrashWorld:
         self._said: dict[str, str] = {}
         self._rollbacks = 0
         self._is_robbed = False
+        self._is_typing = False
+        self.has_overlapped = False
         self.kills = 0
         directory.mkdir(parents=True, exist_ok=True)
         self.world = JobWorld(directory, project(PROJECT, files=_files()))
@@ -102,6 +116,9 @@ class CrashWorld:
         self.world.submit(*self._entries)
         if scenario == "rolled back":
             self._end_and_roll_back()
+        if scenario in OVERLAPS:
+            assert self.world.server.world is not None
+            self.world.server.world.on_commit = self._type_inside
 
     def __enter__(self) -> CrashWorld:
         return self
@@ -148,7 +165,9 @@ class CrashWorld:
         newest = max((entry["timestamp"] for entry in typed["metadata"]["edits"]), default=1000)
         typed["value"] = text
         typed["metadata"]["edits"].append(edit(text, newest + 1_000_000))
+        self._is_typing = True
         self.world.write(NOTEBOOK, as_bytes(notebook))
+        self._is_typing = False
         self._said[typed["metadata"]["id"]] = text
 
     def wrongs(self) -> list[str]:
@@ -173,7 +192,7 @@ class CrashWorld:
             rollbacks=self._rollbacks,
             robbed=frozenset({"robbed"}) if self._is_robbed else frozenset(),
             publishes_cells="busy" in names,
-            parts=3 if self._scenario == "large" else 1,
+            parts=3 if LARGE in self._entries else 1,
         )
 
     def _gated(self, entry: dict[str, Any]) -> dict[str, Any]:
@@ -196,6 +215,20 @@ class CrashWorld:
         while not self._is_robbed and daemon.process.poll() is None:
             # A renewal in between makes the name of the lease wrong; a thief looks again.
             self._is_robbed = self._take_lease(self.world.response("robbed"))
+
+    def _type_inside(self, _project: Project, stage: CommitStage) -> None:
+        """A person fills a verse and syncs while a commit to notebooks is being made; once."""
+        if stage is not CommitStage.VALIDATED or self.has_overlapped or self._is_typing:
+            return
+        if self._is_publishing():
+            self.has_overlapped = True
+            self.edit_verse("typed inside a commit", 3)
+
+    def _is_publishing(self) -> bool:
+        """Whether the worker has put down what it is about to write into notebooks."""
+        with closing(sqlite3.connect(self.work_dir / FILE_NAME)) as ledger:
+            (noted,) = ledger.execute("SELECT count(*) FROM publications").fetchone()
+        return bool(noted)
 
     def _take_lease(self, response: dict[str, Any]) -> bool:
         """One commit that needs the lease as it was seen, as every worker makes it."""
@@ -222,7 +255,12 @@ class CrashWorld:
 
 
 def _files() -> dict[str, bytes | str]:
-    verses = (recorded("1"), cell("2", "In the beginning"), cell("3", "Somebody's verse"))
+    verses = (
+        recorded("1"),
+        cell("2", "In the beginning"),
+        cell("3", "Somebody's verse"),
+        cell("4"),
+    )
     return {
         "metadata.json": "{}",
         ".gitattributes": TRACKED,

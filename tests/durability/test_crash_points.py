@@ -33,6 +33,32 @@ def test_a_worker_killed_at_any_point_loses_and_doubles_nothing(tmp_path: Path, 
         assert world.wrongs() == []
 
 
+@pytest.mark.parametrize(
+    ("scenario", "point"),
+    [
+        ("overlap", "publish.acted"),
+        *(
+            pytest.param("overlap", point, marks=pytest.mark.slow)
+            for point in ("publish.journalled", "mend.intended", "mend.acted", "publish.mended")
+        ),
+        *(
+            pytest.param("overlap in parts", point, marks=pytest.mark.slow)
+            for point in ("publish.part", "mend.intended", "mend.acted", "publish.acted")
+        ),
+    ],
+)
+def test_a_person_whom_a_commit_passed_over_gets_their_verse_back_from_the_next_life(
+    tmp_path: Path, scenario: str, point: str
+) -> None:
+    """They synced inside our commit, and the worker died before, while or after it looked."""
+    with CrashWorld(tmp_path, scenario) as world:
+        assert world.run(point), f"{point} was never reached"
+        world.edit_verse("what a person wrote meanwhile")
+        assert not world.run()
+        assert world.has_overlapped
+        assert world.wrongs() == []
+
+
 def _names(path: Path) -> set[str]:
     """Every literal that a module passes to `reach`."""
     calls = [
