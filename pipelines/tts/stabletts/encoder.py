@@ -13,8 +13,9 @@ import math
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipelines.tts.stabletts.blocks import ChannelNorm, DiTBlock, attention_keys, length_mask
+from pipelines.tts.stabletts.blocks import ChannelNorm, Conv1d, DiTBlock, hide, length_mask
 from pipelines.tts.stabletts.config import ModelConfig
+from pipelines.tts.stabletts.dropout import Dropout
 
 STYLE_WIDTH = 128  # fixed by the published weights, as are the next three
 STYLE_KERNEL = 5
@@ -32,7 +33,7 @@ class TextEncoder(nn.Module):
         self.scale = math.sqrt(width)
         self.emb = nn.Embedding(config.n_vocab, width)
         self.encoder = nn.ModuleList(dit_block(config) for _ in range(config.n_enc_layers))
-        self.proj = nn.Conv1d(width, config.n_mels, 1)
+        self.proj = Conv1d(width, config.n_mels, 1)
         nn.init.normal_(self.emb.weight, 0.0, width**-0.5)
 
     def forward(self, x: Tensor, x_lengths: Tensor, c: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,12 +43,11 @@ class TextEncoder(nn.Module):
             Hidden states `(b, h, x)`, mean mels `(b, m, x)` and the token mask `(b, 1, x)`.
         """
         mask = length_mask(x_lengths, x.shape[1])
-        keys = attention_keys(mask, padded=is_ragged(x_lengths))
+        padding = mask if is_ragged(x_lengths) else None
         h = self.embed(x)
         for block in self.encoder:
-            h = block(h, c, mask, keys)
-        h = h * mask
-        mu: Tensor = self.proj(h) * mask
+            h = block(h, c, padding)
+        mu: Tensor = hide(self.proj(h), padding)
         return h, mu, mask
 
     def embed(self, x: Tensor) -> Tensor:
@@ -61,8 +61,8 @@ class GatedResidual(nn.Module):
 
     def __init__(self, width: int, kernel_size: int, p_dropout: float) -> None:
         super().__init__()
-        self.conv1 = nn.Conv1d(width, 2 * width, kernel_size, padding=kernel_size // 2)
-        self.dropout = nn.Dropout(p_dropout)
+        self.conv1 = Conv1d(width, 2 * width, kernel_size, padding=kernel_size // 2)
+        self.dropout = Dropout(p_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map `x (b, w, t)` to the same shape."""
@@ -80,10 +80,10 @@ class StyleEncoder(nn.Module):
         self.spectral = nn.Sequential(
             nn.Linear(config.n_mels, width),
             nn.Mish(),
-            nn.Dropout(STYLE_DROPOUT),
+            Dropout(STYLE_DROPOUT),
             nn.Linear(width, width),
             nn.Mish(),
-            nn.Dropout(STYLE_DROPOUT),
+            Dropout(STYLE_DROPOUT),
         )
         self.temporal = nn.Sequential(
             GatedResidual(width, STYLE_KERNEL, STYLE_DROPOUT),
@@ -100,7 +100,7 @@ class StyleEncoder(nn.Module):
         for block in self.temporal:
             # Without this the biases of the frame-wise layers would enter through the padding.
             if mask is not None and not self.leaks_padding:
-                x = x * mask
+                x = hide(x, mask)
             x = block(x)
         x = x.transpose(1, 2)
         hidden_keys = None if mask is None else mask.squeeze(1) == 0
@@ -119,20 +119,20 @@ class DurationPredictor(nn.Module):
         super().__init__()
         width, filters = config.hidden_channels, config.filter_channels
         kernel, padding = config.kernel_size, config.kernel_size // 2
-        self.conv1 = nn.Conv1d(width, filters, kernel, padding=padding)
+        self.conv1 = Conv1d(width, filters, kernel, padding=padding)
         self.norm1 = ChannelNorm(filters)
-        self.conv2 = nn.Conv1d(filters, filters, kernel, padding=padding)
+        self.conv2 = Conv1d(filters, filters, kernel, padding=padding)
         self.norm2 = ChannelNorm(filters)
-        self.proj = nn.Conv1d(filters, 1, 1)
-        self.cond = nn.Conv1d(config.gin_channels, width, 1)
-        self.dropout = nn.Dropout(DURATION_DROPOUT)
+        self.proj = Conv1d(filters, 1, 1)
+        self.cond = Conv1d(config.gin_channels, width, 1)
+        self.dropout = Dropout(DURATION_DROPOUT)
 
     def forward(self, h: Tensor, mask: Tensor, c: Tensor) -> Tensor:
         """Predict `(b, 1, x)` from `h (b, h, x)`, `mask (b, 1, x)` and voice `c (b, g)`."""
         x = h.detach() + self.cond(c.detach().unsqueeze(2))
-        x = self.dropout(self.norm1(F.relu(self.conv1(x * mask))))
-        x = self.dropout(self.norm2(F.relu(self.conv2(x * mask))))
-        logw: Tensor = self.proj(x * mask) * mask
+        x = self.dropout(self.norm1(F.relu(self.conv1(hide(x, mask)))))
+        x = self.dropout(self.norm2(F.relu(self.conv2(hide(x, mask)))))
+        logw: Tensor = self.proj(hide(x, mask)) * mask
         return logw
 
 

@@ -42,6 +42,11 @@ class Prior:
     c: Tensor  # (b, g)
     padded: bool  # whether the mask hides anything
 
+    @property
+    def padding(self) -> Tensor | None:
+        """The mask where it hides something."""
+        return self.mask if self.padded else None
+
 
 class FlowDecoder(nn.Module):
     """The velocity field with its training loss and its sampler."""
@@ -65,8 +70,8 @@ class FlowDecoder(nn.Module):
         target = y - (1 - SIGMA_MIN) * noise
         if not self.leaks_padding:
             target = target * prior.mask
-        condition = self.estimator.condition(prior.mu, prior.mask)
-        v = self.estimator(t.reshape(-1), x, condition, prior.mask, prior.c, padded=prior.padded)
+        condition = self.estimator.condition(prior.mu, prior.padding)
+        v = self.estimator(t.reshape(-1), x, condition, prior.padding, prior.c)
         error: Tensor = (v.float() - target).square().sum()
         return error / (prior.mask.sum() * y.shape[1])
 
@@ -114,10 +119,10 @@ class FlowDecoder(nn.Module):
         return separate
 
     def _field(self, prior: Prior) -> Field:
-        condition = self.estimator.condition(prior.mu, prior.mask)
+        condition = self.estimator.condition(prior.mu, prior.padding)
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
-            v: Tensor = self.estimator(t, x, condition, prior.mask, prior.c, padded=prior.padded)
+            v: Tensor = self.estimator(t, x, condition, prior.padding, prior.c)
             return v.to(x.dtype)
 
         return velocity
