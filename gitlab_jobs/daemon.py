@@ -11,27 +11,31 @@ from __future__ import annotations
 
 import logging
 import secrets
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from threading import Event
 
 from gitlab_jobs.attempt import Bench
+from gitlab_jobs.backoff import retry_options
 from gitlab_jobs.claims import Claimant
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.devices import choose_devices
 from gitlab_jobs.doctor import examine
 from gitlab_jobs.errors import ConfigError, Denied, StoreError
 from gitlab_jobs.gitlab_catalog import GitLabCatalog
+from gitlab_jobs.gitlab_transport import TransportOptions
 from gitlab_jobs.instance import only_instance
 from gitlab_jobs.ledger import FILE_NAME, Ledger
 from gitlab_jobs.local_store import LocalCatalog
 from gitlab_jobs.logs import set_up_logging
+from gitlab_jobs.metrics import metrics_served
 from gitlab_jobs.readiness import SystemdReadiness
 from gitlab_jobs.recovery import Recovery
 from gitlab_jobs.scanner import JobScanner
 from gitlab_jobs.settings import WorkerSettings, read_token
 from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectCatalog
+from gitlab_jobs.telemetry import Telemetry
 from gitlab_jobs.worker import Worker, WorkerParts
 from runner.marker import kill_marked
 from runner.masking import Masker
@@ -121,6 +125,7 @@ def open_catalog(settings: WorkerSettings, token: str | None, enough: Event) -> 
         token or "",
         settings.work_dir.resolve() / "cache",
         stop=enough,
+        options=TransportOptions(retry=retry_options(settings.request_s, settings.rest_s)),
         reload_token=lambda: read_token(settings),
     )
 
@@ -139,15 +144,23 @@ def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench, slot
         signals,
         SystemdReadiness(),
         Recovery(ledger, catalog, boot_id, bench.enough),
+        Telemetry(),
     )
     try:
-        with signals.installed():
+        with signals.installed(), _metrics(settings, parts):
             logger.info("worker %s is ready as %s", settings.worker_id, bench.username)
             Worker(parts).run()
     finally:
         bench.enough.set()
         signals.close()
     return Report((), signals.exit_code if signals.wants_end_now else EXIT_OK)
+
+
+def _metrics(settings: WorkerSettings, parts: WorkerParts) -> AbstractContextManager[object]:
+    if settings.metrics_port is None:
+        return nullcontext()
+    where = settings.metrics_host, settings.metrics_port
+    return metrics_served(parts.telemetry, parts.slots.limit, where)
 
 
 def _report_plan(scanner: JobScanner) -> Report:

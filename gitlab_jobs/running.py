@@ -22,6 +22,7 @@ from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Standing
 from gitlab_jobs.slots import Slot
 from gitlab_jobs.store import ProjectRef, ProjectStore
+from gitlab_jobs.telemetry import BROKE, HANDED_BACK, Telemetry
 from gitlab_jobs.workspace import Workspace, prune_workspaces
 from runner.signals import Signals
 
@@ -47,12 +48,18 @@ class Running:
     """Owns the attempts' threads; every method is called by the worker's loop."""
 
     def __init__(
-        self, bench: Bench, signals: Signals, limit: int, patience: Callable[[], Patience]
+        self,
+        bench: Bench,
+        signals: Signals,
+        limit: int,
+        patience: Callable[[], Patience],
+        telemetry: Telemetry,
     ) -> None:
         """Prepare for as many attempts at once as `limit` says."""
         self._bench = bench
         self._signals = signals
         self._patience = patience
+        self._telemetry = telemetry
         self._under_way: dict[Future[JobState | None], _UnderWay] = {}
         self._pool = ThreadPoolExecutor(limit, thread_name_prefix="attempt")
         self._must_stop = False
@@ -108,6 +115,7 @@ class Running:
         slot.is_busy = True
         future = self._pool.submit(self._run, attempt, lease, store)
         self._under_way[future] = _UnderWay(store.project, job, slot)
+        self._telemetry.note_start()
         future.add_done_callback(lambda _: self._signals.wake())
 
     def collect(self) -> None:
@@ -152,12 +160,12 @@ class Running:
         error = future.exception()
         if error is None:
             self.finished += 1
-        elif isinstance(error, OSError | Denied):
+            self._telemetry.note_end(job, future.result() or HANDED_BACK)
+            return
+        self._telemetry.note_end(job, BROKE)
+        if isinstance(error, OSError | Denied):
             raise error
-        else:
-            logger.error(
-                "the attempt at job %s broke; it is tried again", job.job_id, exc_info=error
-            )
+        logger.error("the attempt at job %s broke; it is tried again", job.job_id, exc_info=error)
 
     def _prune(self) -> None:
         settings, ledger = self._bench.settings, self._bench.ledger

@@ -140,6 +140,12 @@ class WorkerSettings(BaseSettings):
     watch_s: float = Field(30, gt=0, description="seconds between looks for a cancel")
     lease_s: int = Field(1800, gt=0, description="a lease older than this may be taken over")
     grace_s: float = Field(30, gt=0, description="seconds a stopping job has to save its work")
+    request_s: float = Field(
+        300, gt=0, description="seconds to keep trying one request before its caller hears of it"
+    )
+    rest_s: float = Field(
+        300, gt=0, description="longest rest from a server that keeps failing, in seconds"
+    )
     publish_s: float = Field(
         6 * 3600, gt=0, description="seconds to keep trying to write a job's end"
     )
@@ -158,6 +164,12 @@ class WorkerSettings(BaseSettings):
         None, description="further handler files, searched before the built-in ones"
     )
     max_attempts: int = Field(3, ge=1, description="claims a job may have before it is failed")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="serve Prometheus metrics on this port; 0: any free one"
+    )
+    metrics_host: str = Field(
+        "127.0.0.1", description="interface for the metrics; they are not protected"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="how much to log"
     )

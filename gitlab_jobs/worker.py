@@ -31,6 +31,7 @@ from gitlab_jobs.running import Running, key_of
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
 from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
+from gitlab_jobs.telemetry import Telemetry
 from gitlab_jobs.turns import Turns
 from gitlab_jobs.workspace import Workspace
 from runner.signals import Signals
@@ -72,6 +73,7 @@ class WorkerParts:
     signals: Signals
     readiness: Readiness
     recovery: Recovery
+    telemetry: Telemetry
 
 
 class Worker:
@@ -81,7 +83,9 @@ class Worker:
         """Nothing is read before `run`."""
         self._parts = parts
         self._settings = parts.bench.settings
-        self._running = Running(parts.bench, parts.signals, parts.slots.limit, self._patience)
+        self._running = Running(
+            parts.bench, parts.signals, parts.slots.limit, self._patience, parts.telemetry
+        )
         self._turns = Turns()
         self._paused: dict[ProjectRef, float] = {}
 
@@ -127,8 +131,10 @@ class Worker:
         except StoreError as error:
             if one_shot:
                 raise
+            self._parts.telemetry.note_poll(time.time(), is_good=False)
             logger.warning("could not look for jobs, trying again later: %s", error)
             return False
+        self._parts.telemetry.note_poll(time.time(), is_good=True)
         self._parts.readiness.ready()
         reach("scan.done")
         self._answer(offers)
