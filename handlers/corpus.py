@@ -35,6 +35,8 @@ class Heard:
     confidence: float
     flags: tuple[str, ...]
     problem: str | None = None
+    uncorrected: str = ""
+    """The text before a corrector had it, where it differs."""
 
 
 def download(callbacks: JobCallbacks, purpose: Purpose) -> ProjectData:
@@ -140,7 +142,7 @@ def _write_texts(callbacks: JobCallbacks, heard: Iterable[Heard]) -> int:
 def _write_report(context: JobContext, callbacks: JobCallbacks, heard: Sequence[Heard]) -> None:
     """Leave text, confidence and flags of every verse in the job's folder, worst first."""
     path = callbacks.get_work_dir() / REPORT
-    header = ("verse", "confidence", "flags", "problem", "text", "cell")
+    header = ("verse", "confidence", "flags", "problem", "text", "uncorrected", "cell")
     rows = (
         (
             name(item.utterance),
@@ -148,6 +150,7 @@ def _write_report(context: JobContext, callbacks: JobCallbacks, heard: Sequence[
             ", ".join(item.flags),
             item.problem or "",
             item.text,
+            item.uncorrected,
             item.utterance.cell_id,
         )
         for item in sorted(heard, key=lambda item: item.confidence)

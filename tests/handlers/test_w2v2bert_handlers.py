@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import random
+import tarfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,9 @@ from gitlab_jobs.codex.changes import SetText
 from gitlab_jobs.errors import InvalidJob, JobCanceledException
 from gitlab_jobs.job import CancelReason, Mode
 from handlers.asr.w2v2bert import inference, training, training_and_inference
+from pipelines.asr.corrector import network
 from pipelines.errors import BadCheckpoint, DeviceUnavailable, EmptyCorpus
+from pipelines.text.normalize import spoken_form
 
 FOLDER = "gpu_jobs/job_mmkbkzk0_abc"
 MODEL = f"{FOLDER}/checkpoint/best_model.pt"
@@ -102,6 +107,36 @@ def test_training_and_inference_uses_its_own_model_at_once(tmp_path, training_da
     assert result.checkpoint_path == MODEL
     assert result.facts["verses_transcribed"] == 2
     assert {MODEL, CURVE} < callbacks.uploaded
+
+
+@pytest.mark.parametrize("switch", [True, False])
+def test_case_41_the_switch_puts_a_corrector_into_the_model_that_later_jobs_use(
+    tmp_path, training_data, unwritten_data, monkeypatch, switch
+):
+    """Asked for, it is in the model file and changes what a later job writes; else neither."""
+    monkeypatch.setattr(network, "MOST_STEPS", 150)
+    monkeypatch.setattr(network, "LEAST_STEPS", 150)
+    dice = random.Random(1)
+    words = spoken_form(" ".join(clip.text for clip in spoken_clips())).split()
+    texts = [f"{' '.join(dice.sample(words, 5)).capitalize()}." for _ in range(150)]
+    callbacks = RecordingCallbacks(
+        tmp_path,
+        {
+            Purpose.TRAIN: replace(training_data, project_texts=tuple(texts)),
+            Purpose.TRANSCRIBE: unwritten_data,
+        },
+    )
+    wishes = {"epochs": 30, "learning_rate": 3e-3, "transmorgrifier": switch}
+    trained = training.run(job_context(Mode.TRAINING, **wishes), callbacks)
+    inference.run(job_context(Mode.INFERENCE, base_checkpoint=MODEL), callbacks)
+
+    with tarfile.open(callbacks.repository / MODEL) as model:
+        assert ("corrector.safetensors" in model.getnames()) is switch
+    assert ("corrector" in (trained.summary or "")) is switch
+    with (callbacks.repository / FOLDER / "transcription.tsv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file, dialect="excel-tab"))
+    assert any(row["uncorrected"] for row in rows) is switch
+    assert any(row["text"].endswith(".") for row in rows) is switch
 
 
 def test_a_user_who_cancels_keeps_the_best_model_so_far(tmp_path, training_data):

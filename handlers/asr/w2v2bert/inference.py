@@ -40,7 +40,14 @@ def infer(
         recordings = [Recording(utterance.cell_id, audio) for utterance, audio in spoken]
         results = transcriber.transcribe(recordings, Heartbeat(callbacks))
         heard = [
-            corpus.Heard(utterance, result.text, result.confidence, result.flags, result.problem)
+            corpus.Heard(
+                utterance,
+                result.text,
+                result.confidence,
+                result.flags,
+                result.problem,
+                result.heard if result.heard != result.text else "",
+            )
             for (utterance, _), result in zip(spoken, results, strict=True)
         ]
     return corpus.publish(job_context, callbacks, data, heard, earlier)

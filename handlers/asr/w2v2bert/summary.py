@@ -7,7 +7,8 @@ from typing import Any
 
 from gitlab_jobs.callbacks import ProjectData
 from gitlab_jobs.job import Job
-from handlers.corpus import MOST_NAMED, name
+from handlers.corpus import MOST_NAMED
+from pipelines.asr.corrector.proof import Proof
 from pipelines.asr.w2v2bert.train import TrainResult
 
 
@@ -26,21 +27,34 @@ def training_summary(job: Job, result: TrainResult) -> str:
             "there were too few verses to measure it on unseen ones."
         )
     if job.transmorgrifier:
-        sentences.append("The text corrector that was asked for is not made by this worker yet.")
+        sentences.append(_about_corrector(result.proof))
     return " ".join(sentences)
+
+
+def _about_corrector(proof: Proof) -> str:
+    before, after = proof.cer_before, proof.cer_after
+    if before is None or after is None:
+        return "There is too little text to learn to correct from."
+    if proof.corrector is None:
+        return f"The text corrector was left out: it makes {after:.1%} wrong characters out of {before:.1%}."
+    return (
+        f"The text corrector restores capitals and punctuation: {after:.1%} of all characters are "
+        f"wrong with it, {before:.1%} without."
+    )
 
 
 def training_facts(result: TrainResult, data: ProjectData) -> Mapping[str, Any]:
     """Plain values for the job's response."""
     left_out = [f"{skip.reference or skip.cell_id}: {skip.reason}" for skip in data.skipped]
-    names = {utterance.cell_id: name(utterance) for utterance in data.utterances}
-    unusable = [f"{names[clip.id]}: {clip.reason}" for clip in result.skipped]
+    unusable = [f"{clip.id}: {clip.reason}" for clip in result.skipped]
     rates = {
         "train_cer": result.train_cer,
         "validation_cer": result.validation_cer,
         "validation_wer": result.validation_wer,
         "validation_cer_without_language_model": result.greedy_cer,
         "confidence_correlation": result.confidence_correlation,
+        "written_cer": result.proof.cer_before,
+        "written_cer_corrected": result.proof.cer_after,
     }
     return {
         **{name: round(rate, 4) for name, rate in rates.items() if rate is not None},

@@ -33,13 +33,9 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
     config = recipe(job, choice)
     start = fetch_model(callbacks, job.model.base_checkpoint) if job.model.base_checkpoint else None
     data = corpus.download(callbacks, Purpose.TRAIN)
-    clips = [
-        trainer.Clip(utterance.cell_id, audio, utterance.text, corpus.chapter(utterance))
-        for utterance, audio in corpus.spoken(data)
-    ]
     home = callbacks.get_training_dir()
     base = None if config.encoder else Path(choice.base)
-    material = trainer.TrainingData(clips, home, base, start)
+    material = trainer.TrainingData(corpus.clips(data), home, base, start, data.project_texts)
     try:
         with callbacks.stage(Stage.TRAIN):
             result = trainer.train(
@@ -74,5 +70,6 @@ def recipe(job: Job, choice: ModelChoice) -> RecogniserConfig:
         "min_validation_clips": job.val_split and 1,
         "checkpoint_every_epochs": job.save_interval,
         "precision": choice.precision,
+        "corrector": job.transmorgrifier,
     }
     return replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})

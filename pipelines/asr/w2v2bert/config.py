@@ -58,6 +58,8 @@ class RecogniserConfig(Recipe):
     min_clip_s: float = 0.5
     max_clip_s: float = 30.0
     gradient_checkpointing: bool = False
+    corrector: bool = False
+    """Whether to train a text corrector after the recogniser (a job's `transmorgrifier`)."""
 
     @property
     def frames_per_batch(self) -> int:

@@ -20,7 +20,7 @@ from pipelines.audio.decode import Samples, decode
 from pipelines.audio.silence import trim
 from pipelines.errors import AudioUnreadable, EmptyCorpus
 from pipelines.progress import Progress
-from pipelines.text.normalize import spoken_form
+from pipelines.text.normalize import canonical, spoken_form
 from pipelines.training.clips import Clip, SkippedClip
 
 
@@ -31,6 +31,8 @@ class Example:
     id: str
     group: str
     text: str
+    written: str
+    """The text as the project writes it; `text` is without what is not spoken."""
     labels: tuple[int, ...]
     offset: int
     frames: int
@@ -109,9 +111,18 @@ def prepare(
             skipped.append(SkippedClip(clip.id, str(problem)))
             continue
         offset = features.append(rows)
-        duration_s = len(samples) / SAMPLE_RATE_HZ
-        text = spoken_form(clip.text)
-        examples.append(Example(clip.id, clip.group, text, labels, offset, len(rows), duration_s))
+        examples.append(
+            Example(
+                id=clip.id,
+                group=clip.group,
+                text=spoken_form(clip.text),
+                written=canonical(clip.text),
+                labels=labels,
+                offset=offset,
+                frames=len(rows),
+                duration_s=len(samples) / SAMPLE_RATE_HZ,
+            )
+        )
     if not examples:
         reasons = "; ".join(sorted({clip.reason for clip in skipped})[:3]) or "there are none"
         raise EmptyCorpus(f"None of the {len(clips)} recordings can be used: {reasons}.")

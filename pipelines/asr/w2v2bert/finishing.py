@@ -1,17 +1,22 @@
-"""From the best epoch to the model that is published: weights, and how to read with them.
+"""From the best epoch to the model that is published: weights, how to read, how to correct.
 
-best epoch ─► emissions of the held-out verses ─► `tuning` ─► weights + decoding, one directory
+    best epoch ─► emissions of the held-out verses ─► `tuning` ─► text corrector, if it helps
+                                                      └─► one directory with everything
+
+A corrector comes from pairs that the recogniser was not trained on (`corrector.proof`).
 """
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from pipelines.asr.corrector.proof import Material, Proof, prove
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.dataset import Example, FeatureFile
 from pipelines.asr.w2v2bert.listening import Listener, Piece
@@ -22,27 +27,57 @@ MODEL = "model"
 """Directory below a training's home."""
 
 
+@dataclass(frozen=True, slots=True)
+class HeldOutClips:
+    """Clips that were not trained on, with where their features are."""
+
+    features: FeatureFile
+    examples: Sequence[Example]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A directory ready for `transcribe` and `archive`, and what was measured on the way."""
+
+    directory: Path
+    tuned: Tuned
+    proof: Proof
+
+
 def finish(
     best: Path,
-    features: FeatureFile,
-    held_out: Sequence[Example],
-    texts: Iterable[str],
+    clips: HeldOutClips,
+    texts: Sequence[str],
     processor: tuple[torch.device, torch.dtype],
     poll: Callable[[], None],
-) -> tuple[Path, Tuned]:
-    """Tune on the held-out verses; returns the finished model's directory, beside the best epoch's."""
+    *,
+    with_corrector: bool,
+) -> Finished:
+    """Decide on the held-out verses; the directory lies beside the best epoch's."""
     device, dtype = processor
     recogniser = model.load(best)
     recogniser.network.to(device, dtype).eval()
     listener = Listener(recogniser, device, dtype)
-    recordings = [(Piece(features.read(example)),) for example in held_out]
-    heard = HeldOut(listener.hear(recordings, poll), [example.text for example in held_out])
-    tuned = tune(recogniser.vocabulary, recogniser.output_s, heard, texts, poll)
+    recordings = [(Piece(clips.features.read(example)),) for example in clips.examples]
+    said = [example.text for example in clips.examples]
+    heard = HeldOut(listener.hear(recordings, poll), said)
+    vocabulary = recogniser.vocabulary
+    tuned = tune(vocabulary, recogniser.output_s, heard, texts, poll)
+    proof = Proof(None)
+    if with_corrector:
+        pairs = [
+            (reading.text, example.written)
+            for reading, example in zip(tuned.readings, clips.examples, strict=True)
+        ]
+        material = Material(pairs, texts, lambda text: vocabulary.decode(vocabulary.encode(text)))
+        proof = prove(material, poll)
     directory = best.parent / MODEL
     _copy(best, directory)
-    if held_out:
+    if clips.examples:
         tuned.reader.save(directory)
-    return directory, tuned
+    if proof.corrector:
+        proof.corrector.save(directory)
+    return Finished(directory, tuned, proof)
 
 
 def _copy(best: Path, directory: Path) -> None:

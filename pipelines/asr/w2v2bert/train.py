@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
+from pipelines.asr.corrector.proof import Proof
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import RecogniserConfig
 from pipelines.asr.w2v2bert.dataset import Corpus, prepare
-from pipelines.asr.w2v2bert.finishing import finish
+from pipelines.asr.w2v2bert.finishing import Finished, HeldOutClips, finish
 from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.task import RecogniserTask
-from pipelines.asr.w2v2bert.tuning import Tuned
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
@@ -66,6 +66,8 @@ class TrainResult:
     """What `validation_cer` would be without the language model."""
     confidence_correlation: float | None
     """Spearman's, of confidence with CER per held-out verse: −1 is perfect."""
+    proof: Proof
+    """Of the text corrector."""
     training_clips: int
     validation_clips: int
     speech_s: float
@@ -108,10 +110,15 @@ def train(
     result = fit(task, _optimizer(recogniser, config), config, data.home, progress)
     texts = chain((clip.text for clip in data.clips), data.texts)
     poll = partial(progress, "Choosing how to read", epoch=result.epochs_completed)
-    directory, tuned = finish(
-        result.best, corpus.features, task.validation, texts, (processor, dtype), poll
+    finished = finish(
+        result.best,
+        HeldOutClips(corpus.features, task.validation),
+        list(texts),
+        (processor, dtype),
+        poll,
+        with_corrector=config.corrector,
     )
-    return _summary(result, tuned, task, corpus, directory)
+    return _summary(result, finished, task, corpus)
 
 
 def _starting_point(config: RecogniserConfig, data: TrainingData) -> Recogniser:
@@ -172,11 +179,12 @@ def _facts(config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary) -> 
 
 
 def _summary(
-    result: FitResult, tuned: Tuned, task: RecogniserTask, corpus: Corpus, directory: Path
+    result: FitResult, finished: Finished, task: RecogniserTask, corpus: Corpus
 ) -> TrainResult:
+    tuned = finished.tuned
     return TrainResult(
-        model_directory=directory,
-        metrics_csv=directory.with_name(METRICS_CSV),
+        model_directory=finished.directory,
+        metrics_csv=finished.directory.with_name(METRICS_CSV),
         epochs_completed=result.epochs_completed,
         best_epoch=result.best_epoch,
         train_cer=result.best_metrics.get("train_cer"),
@@ -184,6 +192,7 @@ def _summary(
         validation_wer=tuned.wer,
         greedy_cer=tuned.greedy_cer,
         confidence_correlation=tuned.rank_correlation,
+        proof=finished.proof,
         training_clips=len(task.training),
         validation_clips=len(task.validation),
         speech_s=corpus.duration_s,

@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from pipelines.asr.corrector.corrector import Corrector
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import FRAME_S, SAMPLE_RATE_HZ
 from pipelines.asr.w2v2bert.dataset import Unusable, speech_of
@@ -61,6 +62,9 @@ class Transcription:
     flags: tuple[Flag, ...] = ()
     problem: str | None = None
     words: tuple[Word, ...] = ()
+    """As they were heard."""
+    heard: str = ""
+    """The text before a corrector had it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,7 @@ class Transcriber:
         dtype = choose_dtype(precision, processor, width=recogniser.hidden_size)
         recogniser.network.to(processor, dtype).eval()
         self._listener = Listener(recogniser, processor, dtype)
+        self._corrector = Corrector.load(model_directory)
         self._reader = Reader.load(model_directory, recogniser.vocabulary, recogniser.output_s)
 
     def transcribe(
@@ -117,20 +122,24 @@ class Transcriber:
     def _heard(self, window: Sequence[_Read], poll: Callable[[], None]) -> Iterator[Transcription]:
         audible = [read for read in window if read.pieces]
         emissions = self._listener.hear([read.pieces for read in audible], poll)
-        readings = iter(self._reader.read(emissions))
+        readings = self._reader.read(emissions)
+        texts = [reading.text for reading in readings]
+        corrected = self._corrector.correct(texts) if self._corrector else texts
+        results = zip(readings, corrected, strict=True)
         for read in window:
-            yield self._result(read, next(readings) if read.pieces else NOTHING)
+            yield self._result(read, *(next(results) if read.pieces else (NOTHING, "")))
 
-    def _result(self, read: _Read, reading: Reading) -> Transcription:
+    def _result(self, read: _Read, reading: Reading, text: str) -> Transcription:
         doubtful_below = self._reader.decoding.doubtful_below
         return Transcription(
             id=read.recording.id,
-            text=reading.text,
+            text=text,
             confidence=reading.confidence,
             duration_s=round(read.duration_s, 3),
             flags=() if read.problem else _flags(reading, read.duration_s, doubtful_below),
             problem=read.problem,
             words=reading.words,
+            heard=reading.text,
         )
 
 

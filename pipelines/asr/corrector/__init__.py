@@ -1,0 +1,1 @@
+"""From text as a recogniser hears it to text as a project writes it: the manifest's `transmorgrifier`."""
