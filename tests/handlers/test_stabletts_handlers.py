@@ -20,12 +20,11 @@ from gitlab_jobs.job import CancelReason, JobResult, Mode
 from handlers.asr.w2v2bert import training as asr
 from handlers.tts.stabletts import inference, training, training_and_inference
 from handlers.tts.stabletts.recipe import recipe
-from handlers.tts.stabletts.spelling import spelling_of
 from pipelines.audio.decode import decode
 from pipelines.errors import BadCheckpoint, EmptyCorpus, ModelNotFound, PipelineError
+from pipelines.tts.stabletts.base import find_base
 from pipelines.tts.stabletts.config import ModelConfig
 from pipelines.tts.stabletts.model import StableTTS
-from pipelines.tts.stabletts.text import FrontEnd
 from pipelines.tts.stabletts.voice import load_voice
 
 FOLDER = "gpu_jobs/job_mmkbkzk0_abc"
@@ -267,22 +266,6 @@ def test_training_goes_on_from_an_earlier_voice(finished, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fields", "front_end"),
-    [
-        ({}, None),
-        ({"use_uroman": False, "language": "yor"}, None),
-        ({"use_uroman": True}, FrontEnd.UROMAN_ENGLISH),
-        ({"language": " English "}, FrontEnd.ENGLISH),
-        ({"language": "zh"}, FrontEnd.CHINESE),
-    ],
-)
-def test_only_a_job_that_says_so_is_spelt_as_older_workers_did(fields, front_end):
-    """Everybody else gets the project's own characters."""
-    spelling = spelling_of(job_context(Mode.TRAINING, "StableTTS", **fields).job)
-    assert (spelling and spelling.front_end) == front_end
-
-
-@pytest.mark.parametrize(
     ("reason", "uploaded"),
     [(CancelReason.USER_CANCELED, {MODEL, CURVE}), (CancelReason.LEASE_LOST, set())],
 )
@@ -334,6 +317,15 @@ def test_a_checkpoint_of_another_kind_is_refused(tmp_path):
         inference.run(context, callbacks)
 
 
+def test_a_base_with_a_vocoder_only_starts_small(tmp_path):
+    """A published vocoder makes a voice from scratch listenable."""
+    vocoder = tmp_path / "vocoders" / "vocos.pt"
+    vocoder.parent.mkdir()
+    vocoder.write_bytes(b"weights")
+    base = find_base(str(tmp_path))
+    assert (base.acoustic, base.vocoder_name) == (None, "vocos")
+
+
 def test_an_operators_empty_base_directory_is_named(tmp_path):
     """Before anything is downloaded."""
     models = {"stabletts": ModelChoice(str(tmp_path), "cpu", "auto")}
@@ -347,10 +339,10 @@ def test_what_a_job_asks_for_reaches_the_training():
     """Only what it names differs from the family's recipe."""
     choice = ModelChoice("tiny", "cpu", "float32")
     fields = {"epochs": 7, "batch_size": 4, "learning_rate": 0.5, "val_split": 0.2}
-    config = recipe(job_context(Mode.TRAINING, "StableTTS", **fields).job, choice)
+    config = recipe(job_context(Mode.TRAINING, "StableTTS", **fields).job, choice, is_tiny=True)
     assert (config.epochs, config.batch_s, config.learning_rate) == (7, 20.0, 0.5)
     assert (config.validation_fraction, config.min_validation_clips) == (0.2, 1)
-    plain = recipe(job_context(Mode.TRAINING, "StableTTS").job, choice)
+    plain = recipe(job_context(Mode.TRAINING, "StableTTS").job, choice, is_tiny=True)
     assert (plain.epochs, plain.batch_s, plain.precision) == (60, 8.0, "float32")
 
 

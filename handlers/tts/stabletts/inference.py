@@ -14,11 +14,10 @@ from handlers.publishing import publish_report
 from handlers.tts.stabletts import delivery, report
 from handlers.tts.stabletts.imitation import somebody_to_imitate
 from handlers.tts.stabletts.readback import read_back, recogniser_of
-from handlers.tts.stabletts.spelling import spelling_of
+from handlers.tts.stabletts.spelling import open_voice
 from pipelines.report.parts import Part
 from pipelines.tts.stabletts.base import find_base
 from pipelines.tts.stabletts.synthesize import Speaker, SpeakingConfig
-from pipelines.tts.stabletts.voice import load_voice
 
 
 def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
@@ -40,7 +39,7 @@ def infer(
     data = corpus.download(callbacks, Purpose.SPEAK)
     if not data.utterances:
         return delivery.nothing_to_do(data)
-    voice = load_voice(model, spelling_of(job))
+    voice = open_voice(model, job)
     covered = delivery.coverage(voice.vocabulary, data)
     reference = somebody_to_imitate(job_context, callbacks, voice)
     with callbacks.stage(Stage.INFER):

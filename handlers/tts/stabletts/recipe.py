@@ -7,15 +7,14 @@ from typing import Any
 
 from gitlab_jobs.callbacks import ModelChoice
 from gitlab_jobs.job import Job
-from pipelines.tts.stabletts.base import TINY
 from pipelines.tts.stabletts.settings import TrainingConfig, tiny
 
 CLIP_S = 5.0
 """A job's `batch_size` counts recordings of this length."""
 
 
-def recipe(job: Job, choice: ModelChoice) -> TrainingConfig:
-    """The family's recipe with what the job asks for itself."""
+def recipe(job: Job, choice: ModelChoice, *, is_tiny: bool) -> TrainingConfig:
+    """The family's recipe, or the small one from scratch, with what the job asks for itself."""
     wishes: dict[str, Any] = {
         "epochs": job.epochs,
         "learning_rate": job.learning_rate,
@@ -25,5 +24,5 @@ def recipe(job: Job, choice: ModelChoice) -> TrainingConfig:
         "checkpoint_every_epochs": job.save_interval,
         "precision": choice.precision,
     }
-    config = tiny() if choice.base == TINY else TrainingConfig()
+    config = tiny() if is_tiny else TrainingConfig()
     return replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})

@@ -27,20 +27,20 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
 def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
     """The training half, also of `training_and_inference`."""
     job, work_dir = job_context.job, callbacks.get_work_dir()
-    choice = callbacks.resolve_model("stabletts")
+    choice, spelling = callbacks.resolve_model("stabletts"), spelling_of(job)
     start = find_base(choice.base).acoustic
+    config = recipe(job, choice, is_tiny=start is None)
     if job.model.base_checkpoint:
         start = callbacks.download_checkpoint(job.model.base_checkpoint)
     data = corpus.download(callbacks, Purpose.TRAIN)
-    home, spelling = callbacks.get_training_dir(), spelling_of(job)
+    home = callbacks.get_training_dir()
     material = trainer.TrainingData(
         corpus.clips(data), home, work_dir / "mels", start, spelling, romanize_rare_letters
     )
     try:
         with callbacks.stage(Stage.TRAIN):
-            result = trainer.train(
-                recipe(job, choice), material, device=choice.device, progress=Heartbeat(callbacks)
-            )
+            heartbeat = Heartbeat(callbacks)
+            result = trainer.train(config, material, device=choice.device, progress=heartbeat)
     except JobCanceledException as stop:
         if stop.reason in KEEPS_MODEL and (partial := trainer.best_so_far(home)):
             _publish(job_context, callbacks, partial / FILE_NAME, home / trainer.METRICS_CSV)

@@ -22,7 +22,7 @@ WITHOUT_WEIGHTS = "griffin-lim"
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """Files to start from; both are None for "tiny"."""
+    """Files to start from; without `acoustic` a voice starts from scratch, as a small one."""
 
     acoustic: Path | None
     vocoder: Path | None
@@ -46,20 +46,22 @@ class Base:
 def find_base(base: str) -> Base:
     """Look through an operator's base: "tiny", a directory, or the text-to-mel file itself.
 
+    A directory that holds a vocoder only is "tiny" with a vocoder.
+
     Raises:
-        ModelNotFound: There are no text-to-mel weights.
+        ModelNotFound: There are no weights at all.
     """
     if base == TINY:
         return Base(None, None)
     path = Path(base)
     if path.is_file():
         return Base(path, _first(path.parent, _VOCODER) or _first(path.parent.parent, _VOCODER))
-    acoustic = _first(path, _ACOUSTIC)
-    if acoustic is None:
+    acoustic, vocoder = _first(path, _ACOUSTIC), _first(path, _VOCODER)
+    if acoustic is None and vocoder is None:
         raise ModelNotFound(
             f"{path.name} holds no StableTTS weights (looked for {', '.join(_ACOUSTIC)})"
         )
-    return Base(acoustic, _first(path, _VOCODER))
+    return Base(acoustic, vocoder)
 
 
 def _first(directory: Path, patterns: tuple[str, ...]) -> Path | None:
