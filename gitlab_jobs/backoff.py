@@ -46,6 +46,18 @@ class RetryOptions:
     breaker_open_s: tuple[float, float] = (30.0, 300.0)
 
 
+def retry_options(request_s: float, rest_s: float) -> RetryOptions:
+    """Limits in proportion to how long one request is tried, and to the longest rest after many failures."""
+    standard = RetryOptions()
+    part = request_s / standard.total_s
+    return RetryOptions(
+        base_s=min(standard.base_s, part * standard.base_s),
+        cap_s=min(standard.cap_s, part * standard.cap_s),
+        total_s=request_s,
+        breaker_open_s=(rest_s / 10, rest_s),
+    )
+
+
 class RetryBudget:
     """A token bucket: requests and time earn retries, every retry costs one."""
 

@@ -1,4 +1,4 @@
-"""`make chaos`: the full number of races, zombies and stories with people, one table line per figure.
+"""`make chaos`: all races, zombies and stories with people, and a long outage; one table line per figure.
 
 Prints the seed; `--seed` tells the same story again. `docs/reliability.md` keeps what was measured.
 """
@@ -11,11 +11,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chaos import people, races, zombies
+from chaos import outage, people, races, zombies
 
 HEADING = "| property | runs | failures | seed | date |\n|---|---:|---:|---:|---|"
 
@@ -37,10 +37,11 @@ class Size:
     claimers: int
     zombie_jobs: int
     stories: int
+    outage_s: float
 
 
-FULL = Size(races=10_000, claimers=24, zombie_jobs=650, stories=500)
-QUICK = Size(races=200, claimers=20, zombie_jobs=30, stories=25)
+FULL = Size(races=10_000, claimers=24, zombie_jobs=650, stories=500, outage_s=600)
+QUICK = Size(races=200, claimers=20, zombie_jobs=30, stories=25, outage_s=15)
 
 
 def main() -> int:
@@ -49,9 +50,12 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--quick", action="store_true", help="a small part of everything")
     parser.add_argument("--only", choices=sorted(PARTS), action="append")
+    parser.add_argument("--outage-s", type=float, help="how long the server is away, in seconds")
     options = parser.parse_args()
     logging.disable(logging.ERROR)
     size = QUICK if options.quick else FULL
+    if options.outage_s is not None:
+        size = replace(size, outage_s=options.outage_s)
     _say(f"seed {options.seed}\n{HEADING}")
     failures = 0
     for name in options.only or PARTS:
@@ -99,6 +103,18 @@ def _people(directory: Path, seed: int, size: Size) -> Iterator[Figure]:
     yield Figure(f"{title}: failed", mended + again, tally.failures)
 
 
+def _outage(directory: Path, _seed: int, size: Size) -> Iterator[Figure]:
+    seen = outage.run(directory, size.outage_s)
+    _tell(seen.wrongs)
+    story = (
+        f"a server that was killed and away for {seen.away_s:.0f} s: a training beat {seen.beats:,} times"
+        f" meanwhile (longest pause {seen.longest_pause_s:.1f} s) and ended"
+        f" {seen.ends_s.get('trains', -1):.0f} s after the return; an end from within the outage was"
+        f" written {seen.ends_s.get('ends', -1):.0f} s after it"
+    )
+    yield Figure(f"{story}: noticed by a job, lost or doubled", 2, len(seen.wrongs))
+
+
 def _tell(errors: list[str]) -> None:
     for error in errors[:20]:
         _say(f"<!-- {error} -->")
@@ -108,6 +124,7 @@ PARTS: dict[str, Callable[[Path, int, Size], Iterator[Figure]]] = {
     "races": _races,
     "zombies": _zombies,
     "people": _people,
+    "outage": _outage,
 }
 
 

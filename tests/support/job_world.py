@@ -62,13 +62,15 @@ class Commit:
 
 
 class JobWorld:
-    """A devserver in a thread with projects to work in; use as a context manager."""
+    """A devserver, in a thread unless it has to die, with projects to work in; use with `with`."""
 
-    def __init__(self, directory: Path, *projects: Mapping[str, Any], **world: Any) -> None:
+    def __init__(
+        self, directory: Path, *projects: Mapping[str, Any], in_process: bool = True, **world: Any
+    ) -> None:
         self.directory = directory
         found = projects or (project(PROJECT, files={"metadata.json": "{}"}),)
         config = write_world(directory, projects=found, **world)
-        self.server = DevServer(directory / "gitlab", config, in_process=True)
+        self.server = DevServer(directory / "gitlab", config, in_process=in_process)
         self._clones = 0
 
     def __enter__(self) -> JobWorld:
@@ -186,6 +188,10 @@ class JobWorld:
             for path in root.rglob("*")
             if path.is_file() and ".git" not in path.relative_to(root).parts
         }
+
+    def clear_faults(self) -> None:
+        """Let the server work again."""
+        requests.delete(f"{self.server.url}/-/faults", timeout=30).raise_for_status()
 
     def requests_by(self, method: str) -> int:
         """How many requests of one method the server has counted."""

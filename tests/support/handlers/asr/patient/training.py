@@ -1,7 +1,7 @@
 """A handler that "trains": it counts epochs, waits where it is told to, and sends a model.
 
 Read from unknown keys of the manifest entry: `wait_in` names the stage in which it waits for the file
-`gate` (for ever without one).
+`gate` (for ever without one), `beats` a file that gets a line with the time for every beat meanwhile.
 """
 
 from __future__ import annotations
@@ -51,6 +51,9 @@ def wait_if_asked(stage: Stage, job_context: JobContext, callbacks: JobCallbacks
     gate = Path(extra.get("gate", "/nonexistent"))
     while extra.get("wait_in") == stage and not gate.exists():
         callbacks.heartbeat()
+        if "beats" in extra:
+            with Path(extra["beats"]).open("a", encoding="utf-8") as beats:
+                beats.write(f"{time.time():.3f}\n")
         time.sleep(0.02)
 
 
