@@ -147,16 +147,22 @@ class Heartbeat:
         job = self._lease.job
         if job.timeout is not None and datetime.now(UTC) >= job.timeout:
             return CancelReason.TIMEOUT
-        response_path = paths.response_path(job.job_id)
-        found = self._store.read([paths.MANIFEST_PATH, response_path, self._lease.path])
+        response_path, lease_path = paths.response_path(job.job_id), self._lease.path
+        found = self._store.read([paths.MANIFEST_PATH, response_path, lease_path])
         if response_path not in found:
             return CancelReason.FOLDER_DELETED
         there = parse_response(found[response_path].content)
         if there is not None and there.worker_id != self._lease.response.worker_id:
             return CancelReason.LEASE_LOST
-        if self._lease.path not in found:
+        if lease_path not in found and not self._was_renewed():
             return CancelReason.LEASE_LOST
         return self._wish.look(found.get(paths.MANIFEST_PATH))
+
+    def _was_renewed(self) -> bool:
+        """Whether the lease has only got another name, from a commit of ours beside this look."""
+        leases = self._store.list_folder(paths.lease_folder(self._lease.job.job_id))
+        names = [paths.parse_lease_path(path) for path in leases]
+        return any(name is not None and name.nonce == self._lease.response.claim for name in names)
 
     def _renew(self, now_s: float) -> None:
         status = self._status()

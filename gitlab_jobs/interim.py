@@ -38,7 +38,8 @@ logger = logging.getLogger(__name__)
 
 ARCHIVE = "resume.tar"
 PATIENCE_S = 300.0
-STOP_S = 30.0
+STOP_S = 5.0
+"""How long an end waits for a transfer that hangs; what comes of it later is not committed."""
 
 
 @dataclass(frozen=True, slots=True)
