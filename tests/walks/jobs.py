@@ -1,0 +1,143 @@
+"""The job machine at random: workers claim, renew, end, give back and steal jobs of one project.
+
+Whatever they try, in whatever order, the state in the project only goes where the table below lets it, and what
+is refused changes nothing. The table is written down here from the design, not imported.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitlab_jobs import claims, paths, takeover
+from gitlab_jobs.claims import Claimant
+from gitlab_jobs.errors import AlreadyExists, LeaseLost
+from gitlab_jobs.job import Job, JobState, JobType, Mode, ModelSpec
+from gitlab_jobs.lease import Lease, Patience
+from gitlab_jobs.local_store import LocalStore
+from gitlab_jobs.response import parse_response
+
+MAY_FOLLOW = {
+    "pending": "running failed canceled",
+    "running": "running completed failed canceled pending",
+    "completed": "",
+    "failed": "",
+    "canceled": "",
+}
+MAX_ATTEMPTS = 3
+REFUSED = (AlreadyExists, LeaseLost)
+
+
+def claimant(name: str) -> Claimant:
+    """A worker whose leases are stale as soon as they are made: everybody may steal."""
+    return Claimant(name, "boot", 0, lambda *_: None)
+
+
+@dataclass
+class Actor:
+    """One worker and what it believes to hold."""
+
+    who: Claimant
+    leases: dict[str, Lease] = field(default_factory=dict)
+
+
+class Project:
+    """Jobs of one project, three workers, and what has been seen of every job's state."""
+
+    def __init__(self, root: Path, dice: random.Random) -> None:
+        (root / "gpu_jobs").mkdir(parents=True)
+        (root / "gpu_jobs/manifest.yaml").write_text("version: 1\njobs: []\n")
+        self.taken: Counter[tuple[str, str]] = Counter()
+        self.refused: Counter[str] = Counter()
+        self._root = root
+        self._dice = dice
+        self._store = LocalStore(root)
+        self._actors = [Actor(claimant(name)) for name in ("us", "them", "others")]
+        self._patience = Patience(0.0, threading.Event())
+        self._number = 0
+        self._job = self._next_job()
+
+    def step(self) -> None:
+        """One worker tries one thing, sensible or not."""
+        actor = self._dice.choice(self._actors)
+        act = self._choose(actor)
+        before = self._state()
+        try:
+            act(actor)
+        except REFUSED as error:
+            actor.leases.pop(self._job.job_id, None)
+            self.refused[type(error).__name__] += 1
+            assert self._state() == before, f"{act.__name__} was refused and changed something"
+            return
+        if self._state() != before:  # giving back what nobody holds any more does nothing
+            self.taken[before[0], self._state()[0]] += 1
+        if self._state()[0] not in ("pending", "running") and self._dice.random() < 0.3:
+            self._job = self._next_job()
+
+    def _choose(self, actor: Actor) -> Callable[[Actor], None]:
+        if self._job.job_id not in actor.leases:
+            acts = (self._claim,) * 4 + (self._steal, self._acknowledge, self._refuse)
+        else:
+            acts = (self._renew,) * 3 + (self._finish,) * 2 + (self._release, self._steal)
+        return self._dice.choice((*acts, self._claim))
+
+    def _next_job(self) -> Job:
+        self._number += 1
+        model = ModelSpec(type="X")
+        return Job(job_id=f"j{self._number}", job_type=JobType.ASR, mode=Mode.TRAINING, model=model)
+
+    def _state(self) -> tuple[str, bytes]:
+        path = self._root / paths.response_path(self._job.job_id)
+        content = path.read_bytes() if path.exists() else b""
+        response = parse_response(content)
+        return (str(response.state) if response is not None else "pending"), content
+
+    def _claim(self, actor: Actor) -> None:
+        lease = claims.claim(self._store, self._job, actor.who, self._patience)
+        actor.leases[self._job.job_id] = lease
+
+    def _acknowledge(self, actor: Actor) -> None:
+        claims.acknowledge_cancel(self._store, self._job.job_id, actor.who)
+
+    def _refuse(self, actor: Actor) -> None:
+        claims.refuse(self._store, self._job.job_id, "odd", actor.who)
+
+    def _steal(self, actor: Actor) -> None:
+        stale = takeover.examine(self._store, self._job)
+        if stale is None:
+            return
+        lease = takeover.take_over(
+            self._store, stale, actor.who, self._patience, self._dice.choice((1, MAX_ATTEMPTS, 50))
+        )
+        actor.leases.pop(self._job.job_id, None)
+        if lease is not None:
+            actor.leases[self._job.job_id] = lease
+
+    def _renew(self, actor: Actor) -> None:
+        lease = actor.leases[self._job.job_id]
+        lease.renew(self._patience, epochs_completed=self._dice.randrange(9))
+
+    def _finish(self, actor: Actor) -> None:
+        lease = actor.leases.pop(self._job.job_id)
+        outcome = self._dice.choice((JobState.COMPLETED, JobState.FAILED, JobState.CANCELED))
+        lease.finish(tuple, self._patience, outcome)
+
+    def _release(self, actor: Actor) -> None:
+        actor.leases.pop(self._job.job_id).release(self._patience)
+
+
+def walk(root: Path, seed: int, steps: int) -> Project:
+    """Take so many steps, in a folder that does not exist yet."""
+    project = Project(root, random.Random(seed))
+    while project.taken.total() < steps:
+        project.step()
+    return project
+
+
+def illegal_steps(project: Project) -> list[tuple[str, str]]:
+    """Steps that the table does not have."""
+    return [step for step in project.taken if step[1] not in MAY_FOLLOW[step[0]].split()]
