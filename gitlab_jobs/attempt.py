@@ -23,6 +23,7 @@ from threading import Event
 
 from gitlab_jobs import job_child, paths
 from gitlab_jobs.callbacks import JobContext
+from gitlab_jobs.children import Place
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.ending import Ending, load_ending, save_ending
 from gitlab_jobs.errors import LeaseLost, StoreError
@@ -39,7 +40,7 @@ from gitlab_jobs.settings import WorkerSettings
 from gitlab_jobs.store import ProjectStore
 from gitlab_jobs.wishes import UserWish
 from gitlab_jobs.workspace import Workspace, open_workspace
-from runner.child_process import ChildProcess, ChildSpec, Limits
+from runner.child_process import ChildSpec, Limits
 from runner.verdict import ChildExit
 
 logger = logging.getLogger(__name__)
@@ -61,7 +62,6 @@ class Bench:
     settings: WorkerSettings
     username: str
     loader: str
-    device: str
     mask: Callable[[bytes], bytes]
     enough: Event
     ledger: Ledger
@@ -77,12 +77,18 @@ class Attempt:
     """Runs once, from a lease to the end of it."""
 
     def __init__(
-        self, lease: Lease, store: ProjectStore, bench: Bench, workspace: Workspace | None = None
+        self,
+        lease: Lease,
+        store: ProjectStore,
+        bench: Bench,
+        place: Place,
+        workspace: Workspace | None = None,
     ) -> None:
         """Prepare the job's directory, or go on in a killed predecessor's; nothing is started yet."""
         self._lease = lease
         self._store = store
         self._bench = bench
+        self._place = place
         self._asked_to_stop: CancelReason | None = None
         self._started = datetime.now(UTC)
         self._workspace = workspace or open_workspace(bench.settings.work_dir, lease.job.job_id)
@@ -92,17 +98,14 @@ class Attempt:
         self._outbox = Outbox()
         site = Site(
             username=bench.username,
-            device=bench.device,
+            device=place.device,
             cache_dir=bench.cache_dir,
             scratch=self._workspace.scratch,
             families=bench.settings.models,
         )
         self._service = JobService(lease.job, store, self._outbox, site)
-        self._child = ChildProcess(
-            self._spec(),
-            serve=self._service.serve,
-            on_progress=self._service.note_progress,
-            mask=bench.mask,
+        self._child = place.open_child(
+            self._spec(), self._service.serve, self._service.note_progress
         )
         self._interim = self._make_interim()
 
@@ -184,9 +187,9 @@ class Attempt:
             ),
             work_dir=self._workspace.scratch,
             log_path=self._workspace.log_path,
-            device=self._bench.device,
+            device=self._place.device,
             environment=self._bench.child_environment,
-            limits=_limits(self._bench.settings.grace_s),
+            limits=_limits(self._bench.settings.grace_s, self._place.threads),
         )
 
     def _await_child(self, tick: Callable[[], CancelReason | None]) -> ChildExit:
@@ -332,7 +335,7 @@ class Attempt:
             f"Job {job.job_id}{f' ({job.name})' if job.name else ''}: {job.job_type} {job.mode}, "
             f"model {job.model.type}",
             f"Worker {self._lease.response.worker_id}, attempt {self._lease.attempt}, "
-            f"started {self._started:%Y-%m-%d %H:%M:%S} UTC on {self._bench.device}",
+            f"started {self._started:%Y-%m-%d %H:%M:%S} UTC on {self._place.device}",
         )
 
 
@@ -359,7 +362,12 @@ def _tell_the_story(job: Job, outcome: Outcome) -> None:
     logger.info("job %s ended: %s%s", job.job_id, ended, f" ({detail})" if detail else "")
 
 
-def _limits(grace_s: float) -> Limits:
+def _limits(grace_s: float, threads: int | None) -> Limits:
     """Standard limits, but an operator in a hurry is not kept waiting after the time of grace."""
     standard = Limits()
-    return replace(standard, grace_s=grace_s, term_grace_s=min(standard.term_grace_s, grace_s))
+    return replace(
+        standard,
+        grace_s=grace_s,
+        term_grace_s=min(standard.term_grace_s, grace_s),
+        threads=threads,
+    )

@@ -6,16 +6,18 @@ asking the supervisor; `testing.HandlerEnvironment` implements it on a plain fol
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from gitlab_jobs import paths
 from gitlab_jobs.codex.changes import CellChange
 from gitlab_jobs.job import Job
+
+T = TypeVar("T")
 
 
 class Stage(StrEnum):
@@ -136,6 +138,13 @@ class JobCallbacks(Protocol):
         """Where a training keeps its state; it may hold what an interrupted attempt left, also elsewhere.
 
         Whole checkpoints in it (`pipelines.training.checkpoint`) are saved for other boxes now and then.
+        """
+
+    def load_once(self, load: Callable[..., T], *arguments: Hashable, **options: Hashable) -> T:
+        """What `load(*arguments, **options)` makes, or made for the last job of this process.
+
+        For models of jobs that infer: a next job with the same model may then be given to this process.
+        `load` is a class or a function of a module; whatever the model depends on is an argument.
         """
 
     def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:

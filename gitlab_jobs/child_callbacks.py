@@ -8,17 +8,20 @@ paths. Control flow: once the supervisor wants the child to stop, the next callb
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 from gitlab_jobs import errors, wire
 from gitlab_jobs.callbacks import ModelChoice, ProjectData, Purpose, Stage
 from gitlab_jobs.codex.changes import CellChange
 from gitlab_jobs.errors import JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, Job
+from gitlab_jobs.kept_models import KeptModels
 from runner.child import RequestFailed, Stopped
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +45,14 @@ class Line(Protocol):
 class ChildCallbacks:
     """Implements `JobCallbacks` over the child's line."""
 
-    def __init__(self, channel: Line, job: Job, work_dir: Path) -> None:
-        """Speak for one job."""
+    def __init__(
+        self, channel: Line, job: Job, work_dir: Path, kept: KeptModels | None = None
+    ) -> None:
+        """Speak for one job; `kept` is what this process has kept of earlier ones."""
         self._channel = channel
         self._job = job
         self._work_dir = work_dir
+        self._kept = kept or KeptModels()
         self._was_told = False
 
     def heartbeat(self, epochs_completed: int | None = None, message: str | None = None) -> None:
@@ -87,6 +93,10 @@ class ChildCallbacks:
         if reply["said"] is not None:
             logger.info("%s", reply["said"])
         return Path(reply["path"])
+
+    def load_once(self, load: Callable[..., T], *arguments: Hashable, **options: Hashable) -> T:
+        """What `load` makes, kept for a next job of this process."""
+        return self._kept.load_once(load, *arguments, **options)
 
     def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:
         """Send a large file; its pointer is published with the final commit."""

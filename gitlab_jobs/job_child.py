@@ -1,6 +1,7 @@
-"""The entry of a job's child process: load the handler, run it, hand back its result.
+"""The entry of a job's child process: load the handler, run it, hand back its result; perhaps again.
 
-Runs in the child only. Knows no GitLab; the loader is named by the ticket, because this package never
+Runs in the child only. One process may work on several jobs, one after the other, if a handler has asked it
+to keep a model (`load_once`); each has its own ticket, directory and callbacks. Knows no GitLab; the loader is named by the ticket, because this package never
 imports `handlers`.
 """
 
@@ -18,7 +19,10 @@ from gitlab_jobs.callbacks import JobCallbacks, JobContext
 from gitlab_jobs.child_callbacks import ChildCallbacks
 from gitlab_jobs.errors import HandlerContractError, JobError
 from gitlab_jobs.job import JobResult
+from gitlab_jobs.kept_models import KeptModels
 from runner.child import Channel
+from runner.environment import settle_in
+from runner.turns import take_turns
 
 Run = Callable[[JobContext, JobCallbacks], Any]
 Load = Callable[[JobContext, tuple[Path, ...]], Run]
@@ -44,15 +48,25 @@ def make_ticket(
 
 
 def run(ticket: dict[str, Any], channel: Channel) -> dict[str, Any]:
-    """Run the handler that the ticket's job asks for."""
+    """Run the handler that the ticket's job asks for, and those of the tickets that follow."""
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s"
     )
+    kept = KeptModels()
+    return take_turns(
+        ticket, channel, lambda following: _run_job(following, channel, kept), lambda: kept.has_any
+    )
+
+
+def _run_job(ticket: dict[str, Any], channel: Channel, kept: KeptModels) -> dict[str, Any]:
+    work_dir = Path(ticket["work_dir"])
+    settle_in(work_dir)
+    kept.begin_job()
     context = wire.CONTEXT.validate_python(ticket["context"])
     module_name, _, function_name = str(ticket["loader"]).partition(":")
     load = cast(Load, getattr(importlib.import_module(module_name), function_name))
     handler = load(context, tuple(Path(path) for path in ticket["handler_dirs"]))
-    callbacks = ChildCallbacks(channel, context.job, Path(ticket["work_dir"]))
+    callbacks = ChildCallbacks(channel, context.job, work_dir, kept)
     return wire.pack(wire.RESULT, as_result(handler(context, callbacks)))
 
 

@@ -12,15 +12,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from gitlab_jobs.attempt import Attempt, Bench
+from gitlab_jobs.children import Affinity
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import Denied
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Standing
-from gitlab_jobs.slots import Slot
+from gitlab_jobs.slots import Slot, Slots
 from gitlab_jobs.store import ProjectRef, ProjectStore
 from gitlab_jobs.telemetry import BROKE, HANDED_BACK, Telemetry
 from gitlab_jobs.workspace import Workspace, prune_workspaces
@@ -50,18 +51,19 @@ class Running:
     def __init__(
         self,
         bench: Bench,
+        slots: Slots,
         signals: Signals,
-        limit: int,
         patience: Callable[[], Patience],
         telemetry: Telemetry,
     ) -> None:
-        """Prepare for as many attempts at once as `limit` says."""
+        """Prepare for as many attempts at once as there may be jobs."""
         self._bench = bench
+        self._slots = slots
         self._signals = signals
         self._patience = patience
         self._telemetry = telemetry
         self._under_way: dict[Future[JobState | None], _UnderWay] = {}
-        self._pool = ThreadPoolExecutor(limit, thread_name_prefix="attempt")
+        self._pool = ThreadPoolExecutor(slots.limit, thread_name_prefix="attempt")
         self._must_stop = False
         self.finished = 0
 
@@ -104,11 +106,12 @@ class Running:
         Raises:
             OSError: it has no directory to work in; the job has been given back.
         """
-        job, bench = lease.job, replace(self._bench, device=slot.device)
+        job, bench = lease.job, self._bench
         bench.ledger.note(store.project, job.job_id, Standing.HELD)
         reach("attempt.held")
         try:
-            attempt = Attempt(lease, store, bench, workspace)
+            place = self._slots.place(slot, Affinity.of(job, store.project))
+            attempt = Attempt(lease, store, bench, place, workspace)
         except OSError:
             self._give_back(lease, store)
             raise
@@ -137,8 +140,9 @@ class Running:
         self._must_stop = True
 
     def close(self) -> None:
-        """Let the threads go; nothing may be under way."""
+        """Let threads and idle children go; nothing may be under way."""
         self._pool.shutdown(wait=True)
+        self._slots.close()
 
     def _run(self, attempt: Attempt, lease: Lease, store: ProjectStore) -> JobState | None:
         try:

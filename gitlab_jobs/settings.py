@@ -127,6 +127,11 @@ class WorkerSettings(BaseSettings):
     allow_cpu: bool = Field(
         default=False, description="run on the processor where the GPUs cannot be used"
     )
+    keep_warm: float = Field(
+        600,
+        ge=0,
+        description="seconds that a process keeps its model for the next inference job; 0: not at all",
+    )
     keep_jobs: int = Field(5, ge=-1, description="finished job directories to keep; -1: all")
     project_dir: Path | None = Field(
         None, description="work on this local checkout instead of a GitLab server"

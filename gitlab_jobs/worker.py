@@ -20,6 +20,7 @@ from typing import Protocol, TypeVar
 
 from gitlab_jobs import claims, takeover
 from gitlab_jobs.attempt import Bench
+from gitlab_jobs.children import Affinity
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import AlreadyExists, Denied, Forbidden, LeaseLost, Missing, StoreError
 from gitlab_jobs.job import JobState
@@ -84,7 +85,7 @@ class Worker:
         self._parts = parts
         self._settings = parts.bench.settings
         self._running = Running(
-            parts.bench, parts.signals, parts.slots.limit, self._patience, parts.telemetry
+            parts.bench, parts.slots, parts.signals, self._patience, parts.telemetry
         )
         self._turns = Turns()
         self._paused: dict[ProjectRef, float] = {}
@@ -256,7 +257,7 @@ class Worker:
         return row if row is not None and row.standing is Standing.DONE else None
 
     def _start(self, lease: Lease, store: ProjectStore, workspace: Workspace | None = None) -> None:
-        slot = self._parts.slots.choose()
+        slot = self._parts.slots.choose(Affinity.of(lease.job, store.project))
         if slot is None:
             raise AssertionError("a job is taken only while there is room")
         self._running.start(lease, store, slot, workspace)
@@ -312,6 +313,7 @@ class Worker:
             left = until - time.monotonic()
             if left <= 0:
                 return
+            self._parts.slots.expire()
             self._pause(min(left, BEAT_S))
 
     def _pause(self, seconds: float) -> None:

@@ -9,7 +9,6 @@ between fork and exec. Knows no job.
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import fcntl
 import importlib
@@ -36,6 +35,7 @@ from runner.group import Group
 from runner.keeper import DUMP_STACKS, END_TREE, keep
 from runner.limits import apply_limits
 from runner.orders import Orders
+from runner.output import flush_output
 from runner.remote_error import describe
 
 Entry = Callable[[JsonObject, Channel], JsonObject]
@@ -166,7 +166,5 @@ def load_entry(name: str, import_paths: tuple[str, ...]) -> Entry:
 
 def _leave_quickly() -> NoReturn:
     """Exit without tearing libraries down: memory comes back with the process, hangs do not."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    ctypes.CDLL(None).fflush(None)
+    flush_output()
     os._exit(0)

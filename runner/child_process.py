@@ -140,6 +140,16 @@ class ChildProcess:
         """Wait for the end; None if it did not come in time."""
         return self._started.wait(timeout_s)
 
+    def redirect_log(self, path: Path, then: Callable[[], None] = _nothing) -> None:
+        """Send what the child prints from now on to another file; returns at once.
+
+        Args:
+            path: appended to.
+            then: called when all that had been printed is in the file it belongs to, which is now closed;
+                never, if the child has ended.
+        """
+        self._started.redirect_log(path, then)
+
     @property
     def _started(self) -> Minder:
         if self._minder is None:

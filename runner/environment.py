@@ -6,6 +6,7 @@ Knows no secrets: it cannot pass on what it does not list.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,15 +21,10 @@ def child_environment(
     work_dir: Path, device: str, limits: Limits, extra: Mapping[str, str], marker: Marker
 ) -> dict[str, str]:
     """Build the whole environment; `extra` wins over everything but the marker and the device."""
-    home, temporary = work_dir / ".home", work_dir / ".tmp"
     environment = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environment |= {
         "LANG": "C.UTF-8",
-        "HOME": str(home),
-        "TMPDIR": str(temporary),
-        "XDG_CACHE_HOME": str(home / ".cache"),
-        "MPLCONFIGDIR": str(home / ".config"),
-        "NUMBA_CACHE_DIR": str(home / ".cache" / "numba"),
+        **_own_places(work_dir),
         # For grand-children; the child itself is told by flags, as it is isolated from these.
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",
@@ -65,3 +61,22 @@ def prepare_directories(work_dir: Path) -> None:
     """Create the places that the environment points to."""
     for name in (".home", ".tmp"):
         (work_dir / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+
+
+def settle_in(work_dir: Path) -> None:
+    """Make another directory the calling process's own, as if it had been started there."""
+    prepare_directories(work_dir)
+    os.chdir(work_dir)
+    os.environ.update(_own_places(work_dir))
+    tempfile.tempdir = None  # read from the environment once, and then remembered
+
+
+def _own_places(work_dir: Path) -> dict[str, str]:
+    home = work_dir / ".home"
+    return {
+        "HOME": str(home),
+        "TMPDIR": str(work_dir / ".tmp"),
+        "XDG_CACHE_HOME": str(home / ".cache"),
+        "MPLCONFIGDIR": str(home / ".config"),
+        "NUMBA_CACHE_DIR": str(home / ".cache" / "numba"),
+    }

@@ -115,6 +115,7 @@ class ChildLog:
     def __init__(self, path: Path, mask: Mask, limit_bytes: int) -> None:
         self._cutter = LineCutter()
         self._mask = mask
+        self._limit = limit_bytes
         self._file: BoundedFile | None = BoundedFile(path, limit_bytes)
         self._last: deque[str] = deque(maxlen=KEPT_LINES)
         self.dropped_lines = 0
@@ -128,6 +129,17 @@ class ChildLog:
         """Take what the pipe delivered; `now` is monotonic."""
         for line in self._cutter.feed(data, now):
             self._write(line)
+
+    def redirect(self, path: Path) -> None:
+        """Close the file and go on in another one; nothing of what came before gets there."""
+        self.close()
+        self._cutter, self.dropped_lines = LineCutter(), 0
+        self._last.clear()
+        try:
+            self._file = BoundedFile(path, self._limit)
+        except OSError as error:
+            logger.warning("child log is not written: %s", error)
+            self._file = None
 
     def close(self) -> None:
         """Write the unfinished last line and close the file."""

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 from runner.boundary import Raised, boundary
 from runner.conversation import Conversation
@@ -99,6 +100,10 @@ class Minder:
         """Wait for the end; None if it did not come in time."""
         self._thread.join(timeout_s)
         return self._exit
+
+    def redirect_log(self, path: Path, then: Callable[[], None]) -> None:
+        """Write what was printed so far where it belongs, and what follows to another file."""
+        self._inbox.post(lambda: self._redirect_log(path, then))
 
     def _reply(self, fields: JsonObject) -> None:
         self._inbox.post(lambda: self._send_reply(fields))
@@ -197,6 +202,16 @@ class Minder:
             return True
         self._log.feed(data, time.monotonic())
         return bool(data)
+
+    def _drain_log(self) -> None:
+        with suppress(BlockingIOError):
+            while data := os.read(self._launched.log_fd, _CHUNK_BYTES):
+                self._log.feed(data, time.monotonic())
+
+    def _redirect_log(self, path: Path, then: Callable[[], None]) -> None:
+        self._drain_log()
+        self._log.redirect(path)
+        then()
 
     def _note_death(self) -> bool:
         self._is_dead = True
@@ -303,9 +318,7 @@ class Minder:
 
     def _drain(self) -> None:
         """Take what the dead have said; the tree is gone, so this ends."""
-        with suppress(BlockingIOError):
-            while data := os.read(self._launched.log_fd, _CHUNK_BYTES):
-                self._log.feed(data, time.monotonic())
+        self._drain_log()
         if self._violation is not None:
             return
         try:

@@ -6,12 +6,15 @@ less the context that every process pays for.
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from runner.frames import JsonObject
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,12 @@ def own_peak() -> Peak:
         if line.startswith("VmHWM:"):
             return Peak(int(line.split()[1]) * 1024, _gpu_bytes(sys.modules.get("torch")))
     return Peak(0, _gpu_bytes(sys.modules.get("torch")))
+
+
+def own_rss_bytes() -> int:
+    """Host memory that the calling process holds now."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * _PAGE_BYTES
 
 
 def _gpu_bytes(torch: Any) -> int:

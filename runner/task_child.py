@@ -9,18 +9,14 @@ Asking for work keeps the child in charge: between items it waits in a request, 
 from __future__ import annotations
 
 import gc
-import os
 import time
-from pathlib import Path
 
 from runner.boundary import Raised, boundary
 from runner.channel import Channel
 from runner.frames import FrameError, JsonObject
-from runner.peak import own_peak
+from runner.peak import own_peak, own_rss_bytes
 from runner.remote_error import describe
 from runner.task import Task, load_task
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def run_once(payload: JsonObject, channel: Channel) -> JsonObject:
@@ -43,14 +39,14 @@ def run_many(payload: JsonObject, channel: Channel) -> JsonObject:
             return {}
         outcome = _run_item(task, reply["item"])
         # What the first item leaves behind (caches, buffers) is no growth.
-        baseline = baseline or _rss_bytes()
-        if _rss_bytes() - baseline > growth_limit:
+        baseline = baseline or own_rss_bytes()
+        if own_rss_bytes() - baseline > growth_limit:
             gc.collect()
-        outcome["grown_bytes"] = _rss_bytes() - baseline
+        outcome["grown_bytes"] = own_rss_bytes() - baseline
 
 
 def _ask_for_work(channel: Channel, outcome: JsonObject) -> JsonObject:
-    memory = {"rss_bytes": _rss_bytes(), "peak": own_peak().to_json()}
+    memory = {"rss_bytes": own_rss_bytes(), "peak": own_peak().to_json()}
     try:
         return channel.request("next", {**outcome, **memory})
     except FrameError as error:  # the output is no JSON, or too large
@@ -71,8 +67,3 @@ def _run_item(task: Task, item: JsonObject) -> JsonObject:
     except Raised as raised:
         return {"failed": raised.fields, "run_s": time.perf_counter() - begun}
     return {"output": output, "run_s": time.perf_counter() - begun}
-
-
-def _rss_bytes() -> int:
-    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * _PAGE_BYTES

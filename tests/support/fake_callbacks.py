@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -87,6 +87,9 @@ class RecordingCallbacks:
 
     def get_training_dir(self) -> Path:
         return self.work_dir / "training"
+
+    def load_once(self, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        return load(*arguments, **options)
 
     def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:
         self._put(local_path, remote_path)

@@ -12,6 +12,7 @@ from support.daemon import Daemon
 from support.devserver import project
 from support.job_world import JobWorld, job, training
 
+from gitlab_jobs.children import Children
 from gitlab_jobs.job import Job, JobType, Mode, ModelSpec
 from gitlab_jobs.scanner import Candidate
 from gitlab_jobs.slots import Slots
@@ -152,16 +153,20 @@ def test_a_later_look_remembers_who_was_served() -> None:
 
 def test_jobs_spread_over_the_devices() -> None:
     """More jobs than devices share them evenly; fewer leave a device for one that falls sick."""
-    slots = Slots(["gpu-a", "gpu-b"], limit=4)
+
+    def idle(number: int, device: str) -> Children:
+        return Children(Path("idle.log"), bytes, keep_warm_s=0.0)
+
+    slots = Slots(["gpu-a", "gpu-b"], 4, idle)
     used = []
-    while (slot := slots.choose()) is not None:
+    while (slot := slots.choose(None)) is not None:
         slot.is_busy = True
         used.append(slot.device)
     assert used == ["gpu-a", "gpu-b", "gpu-a", "gpu-b"]
 
-    few = Slots(["gpu-a", "gpu-b"], limit=1)
-    first = few.choose()
+    few = Slots(["gpu-a", "gpu-b"], 1, idle)
+    first = few.choose(None)
     assert first is not None
     first.is_busy = True
     assert not few.has_room
-    assert few.choose() is None
+    assert few.choose(None) is None
