@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from pipelines.asr.w2v2bert.alignment import align
+from pipelines.asr.alignment import align
 from pipelines.asr.w2v2bert.beam import Weights
 from pipelines.asr.w2v2bert.language_model import CharacterModel
 from pipelines.asr.w2v2bert.reader import FILE_NAME, Reader, best_symbols

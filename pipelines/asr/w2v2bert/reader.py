@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from pipelines.asr.w2v2bert.alignment import Spot, align
+from pipelines.asr.alignment import Spot, align
 from pipelines.asr.w2v2bert.beam import Weights, search
 from pipelines.asr.w2v2bert.confidence import Calibration
 from pipelines.asr.w2v2bert.language_model import CharacterModel, Scores
