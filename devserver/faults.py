@@ -54,6 +54,7 @@ class FaultRule(BaseModel):
     body: str | dict[str, Any] = ""
     """Of a forced answer; a mapping is sent as JSON."""
     headers: dict[str, str] = {}
+    """Of a forced answer; `{url}` stands for the address that was asked."""
     keep_bytes: NonNegativeInt = 1
     """How much of the body a truncated reply still carries."""
 
@@ -63,11 +64,12 @@ class FaultRule(BaseModel):
             fnmatch.fnmatchcase(name, self.endpoint) for name in (endpoint_of(path), path)
         )
 
-    def forced_response(self) -> Response:
-        """Return the answer of the `status` action."""
+    def forced_response(self, url: str) -> Response:
+        """Return the answer of the `status` action to a request for `url`."""
+        headers = {name: value.replace("{url}", url) for name, value in self.headers.items()}
         if isinstance(self.body, str):
-            return PlainTextResponse(self.body, self.status, self.headers)
-        return JSONResponse(self.body, self.status, self.headers)
+            return PlainTextResponse(self.body, self.status, headers)
+        return JSONResponse(self.body, self.status, headers)
 
 
 class FaultConfig(BaseModel):
@@ -152,7 +154,7 @@ class FaultMiddleware:
             return
         await asyncio.sleep(rule.latency_s)
         if rule.action == "status":
-            await rule.forced_response()(scope, receive, send)
+            await rule.forced_response(_url(scope))(scope, receive, send)
         elif rule.action == "drop":
             await self._hang_up(scope, receive)
         elif rule.action == "lose_reply":
@@ -169,6 +171,12 @@ class FaultMiddleware:
         # Only once the server knows the client is gone may the request end without an answer.
         while (await receive())["type"] != "http.disconnect":
             pass
+
+
+def _url(scope: Scope) -> str:
+    """The address that was asked, without the host, as it was sent."""
+    query = scope["query_string"].decode("latin-1")
+    return f"{raw_path(scope)}?{query}" if query else raw_path(scope)
 
 
 async def _swallow(_message: Message) -> None:

@@ -19,6 +19,7 @@ import yaml
 from devserver.repository import Repository
 
 MANIFEST_PATH = "gpu_jobs/manifest.yaml"
+REPORT = "report.html"
 _MAX_YAML_BYTES = 1024 * 1024
 _MAX_POINTS = 400
 _KNOWN_STATES = {"pending", "running", "completed", "failed", "canceled"}
@@ -52,6 +53,7 @@ class JobView:
     updated_at: datetime | None
     folder: str
     has_log: bool
+    has_report: bool
     curves: tuple[Curve, ...]
 
     @property
@@ -106,6 +108,7 @@ def _job(repository: Repository, ref: str, entry: dict[str, Any], files: set[str
         updated_at=_moment(response.get("timestamp")),
         folder=folder,
         has_log=f"{folder}/logs.txt" in files,
+        has_report=f"{folder}/{REPORT}" in files,
         curves=_curves(repository.read_blob(ref, f"{folder}/checkpoint/training_metrics.csv")),
     )
 

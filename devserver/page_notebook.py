@@ -28,6 +28,7 @@ class Take:
     id: str
     path: str | None
     duration_s: float | None
+    created_at_ms: float
     created_by: str
     is_selected: bool
     is_deleted: bool
@@ -185,6 +186,7 @@ def _takes(metadata: Mapping[str, Any], known_paths: Collection[str]) -> tuple[T
             id=take_id,
             path=_take_path(_text(take.get("url")), known_paths),
             duration_s=_number(_mapping(take.get("metadata")).get("durationSec")) or None,
+            created_at_ms=_number(take.get("createdAt")),
             created_by=_text(take.get("createdBy")),
             is_selected=take_id == selected and take_id in live,
             is_deleted=bool(take.get("isDeleted")),

@@ -2,11 +2,13 @@
 
 URLs have GitLab's shapes (`/GROUP/PROJECT/-/blob/REF/PATH`). Public projects are open to everyone; for
 others `?private_token=…` signs the browser in with a cookie that only these pages look at. Nothing
-on a page runs: no scripts, everything escaped, foreign HTML reduced to text.
+on a page runs: no scripts, everything escaped, foreign HTML reduced to text. A job's report is HTML of
+somebody else's: it is shown in a sandbox without scripts, forms or requests.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,8 +24,8 @@ from devserver import auth
 from devserver.diffs import diff_entities
 from devserver.errors import Refusal
 from devserver.page_content import read_file
-from devserver.page_jobs import read_jobs
-from devserver.page_notebook import NotebookView, is_notebook, read_notebook
+from devserver.page_jobs import REPORT, read_jobs
+from devserver.page_notebook import CellView, NotebookView, Take, is_notebook, read_notebook
 from devserver.people import Credential, User
 from devserver.repository import Repository
 from devserver.world import Project, World
@@ -32,6 +34,7 @@ COOKIE = "devserver_token"
 CELLS_PER_PAGE = 300
 COMMITS_PER_PAGE = 40
 NEWEST_COMMITS = 8
+NEWEST_TAKES = 4
 LISTED_PROJECTS = 200
 CACHED_NOTEBOOKS = 256
 
@@ -39,6 +42,13 @@ _TAKES_FOLDER = ".project/attachments"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+}
+
+
+_REPORT_HEADERS = {
+    "Content-Security-Policy": "sandbox; default-src 'none'; style-src 'unsafe-inline'; "
+    "media-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
 
@@ -109,6 +119,7 @@ def show_project(visit: Visit) -> Response:
         clone_url=f"{visit.world.external_url}/{visit.project.path}.git",
         jobs=read_jobs(repository, ref),
         notebooks=notebooks,
+        newest=_newest_takes(notebooks),
         commits=commits,
         entries=repository.entries(ref) or (),
     )
@@ -161,6 +172,15 @@ def send_audio(visit: Visit) -> Response:
     return content.response(visit.request, media_type, "inline")
 
 
+def show_report(visit: Visit) -> Response:
+    """Show what a job says about itself."""
+    content = read_file(visit.world, visit.project, visit.ref, visit.path)
+    folder, _, name = visit.path.rpartition("/")
+    if content is None or name != REPORT or not folder.startswith("gpu_jobs/job_"):
+        raise _not_found(f"There is no report {visit.path} at {visit.ref}.")
+    return HTMLResponse(content.text(), headers=_REPORT_HEADERS)
+
+
 def show_commits(visit: Visit) -> Response:
     """List the commits of a ref, or those that touched a path."""
     number = visit.number("page")
@@ -184,6 +204,18 @@ def show_commit(visit: Visit) -> Response:
     changes = diff_entities(repository.diff(parents[0], commit.id)) if parents else None
     added = repository.entries(commit.id, recursive=True) if changes is None else None
     return visit.page("commit.html", commit=commit, changes=changes, added=added)
+
+
+def _newest_takes(notebooks: list[tuple[str, NotebookView]]) -> list[tuple[str, CellView, Take]]:
+    """Find the takes that were made last and count, with their cells, so that they can be heard at once."""
+    current = (
+        (path, cell, cell.current_take)
+        for path, notebook in notebooks
+        for cell in notebook.cells
+        if cell.is_verse
+    )
+    playable = [(path, cell, take) for path, cell, take in current if take and take.path]
+    return heapq.nlargest(NEWEST_TAKES, playable, key=lambda found: found[2].created_at_ms)
 
 
 @lru_cache(maxsize=CACHED_NOTEBOOKS)
@@ -285,6 +317,7 @@ routes: list[BaseRoute] = [
     _route("/{project:path}/-/blob/{rest:path}", show_blob),
     _route("/{project:path}/-/raw/{rest:path}", send_raw),
     _route("/{project:path}/-/audio/{rest:path}", send_audio),
+    _route("/{project:path}/-/report/{rest:path}", show_report),
     _route("/{project:path}/-/commits/{rest:path}", show_commits),
     _route("/{project:path}/-/commit/{rest:path}", show_commit),
     Route("/{project:path}.git", _to_project, methods=["GET"]),

@@ -82,6 +82,8 @@ FILES: dict[str, str | bytes] = {
         "timestamp: '2026-03-10T15:02:11+00:00'\n"
     ),
     "gpu_jobs/job_j1/logs.txt": "done\n",
+    "gpu_jobs/job_j1/report.html": f"<!doctype html><h1>Report</h1>{ATTACK}",
+    "files/report.html": ATTACK,
     "gpu_jobs/job_j1/checkpoint/training_metrics.csv": (
         "epoch,train_total_loss,val_total_loss\n0,4.0,\n1,3.0,3.5\n2,nan,\n3,2.0,2.5\n"
     ),
@@ -140,6 +142,32 @@ def test_each_job_has_the_state_the_editor_would_show(public: Repo) -> None:
     log_link = next(link for link in done.css("a") if words(link) == "log")
     log = requests.get(public.server.url + str(log_link.attributes["href"]), timeout=10)
     assert "done" in log.text
+
+
+def test_a_report_is_shown_where_nothing_can_run(public: Repo) -> None:
+    """As the job wrote it, but in a sandbox; other HTML of the repository is never served as HTML."""
+    links = [link for link in page(public).css(".job a") if words(link) == "report"]
+    assert len(links) == 1
+    shown = requests.get(public.server.url + str(links[0].attributes["href"]), timeout=10)
+    assert "<h1>Report</h1>" in shown.text
+    policy = shown.headers["Content-Security-Policy"]
+    assert policy.startswith("sandbox; default-src 'none'")
+    assert "script-src" not in policy
+    assert "allow" not in policy
+    for path in ("files/report.html", "gpu_jobs/job_j1/logs.txt", "page.html"):
+        assert get(public, f"/-/report/main/{path}").status_code == 404
+
+
+def test_the_newest_takes_can_be_heard_on_the_project_page(public: Repo) -> None:
+    """Those that count, the newest first, with their verses."""
+    rows = page(public).css(".newest li")
+    assert [words(row.css_first("a")) for row in rows] == ["RUT 1:1"]
+    audio = rows[0].css_first("audio")
+    played = requests.get(public.server.url + str(audio.attributes["src"]), timeout=10)
+    assert (played.headers["Content-Type"], played.content) == ("audio/wav", WAV)
+    jump = str(rows[0].css_first("a").attributes["href"])
+    target = page(public, jump.removeprefix(f"/{public.project.path}").partition("#")[0])
+    assert target.css_first(f"#{jump.partition('#')[2]}") is not None
 
 
 def test_a_page_with_open_jobs_looks_again_by_itself(new_repo: NewRepo) -> None:
