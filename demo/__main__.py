@@ -1,7 +1,8 @@
 """`make demo`: an embedded GitLab, a real project, the real daemon, and what came of it.
 
-Starts every part as an operator would, waits for the daemon to finish its three jobs, then judges the
-result from a fresh clone: which cells changed, how right their text is, and that nothing else did.
+Starts every part as an operator would, waits for the daemon to finish its five jobs, then judges the
+result from a fresh clone: which cells changed, how right their text is, how the new takes sound to a
+quality check, and that nothing else changed.
 Exits 0 only if all of that holds.
 """
 
@@ -20,7 +21,7 @@ from rich.console import Console
 from demo import report
 from demo.servers import GitLab, clone, run_daemon
 from demo.verdict import judge
-from demo.weights import find_whisper
+from demo.weights import find_vocoder, find_whisper
 from demo.world import PROJECT, TRANSLATOR_TOKEN, WORKER_TOKEN, write_world
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -53,9 +54,9 @@ def main() -> int:
 
 
 def run(console: Console, home: Path, gitlab: GitLab) -> bool:
-    """Let the daemon do its three jobs, show and judge them."""
-    weights = find_whisper()
-    report.show_plan(console, gitlab.url, weights)
+    """Let the daemon do its jobs, show and judge them."""
+    whisper, voice = find_whisper(), find_vocoder()
+    report.show_plan(console, gitlab.url, whisper, voice)
     before, after = home / "before", home / "after"
     clone(gitlab.url, PROJECT, TRANSLATOR_TOKEN, before)
     gitlab.forget_requests()
@@ -63,12 +64,12 @@ def run(console: Console, home: Path, gitlab: GitLab) -> bool:
         gitlab.url,
         WORKER_TOKEN,
         home / "work",
-        {"whisper": weights.base, "w2v2bert": "tiny"},
+        {"whisper": whisper.base, "w2v2bert": "tiny", "stabletts": voice.base},
         lambda line: report.show_log_line(console, line),
     )
     requests_made = gitlab.requests_made()
     clone(gitlab.url, PROJECT, TRANSLATOR_TOKEN, after)
-    verdict = judge(before, after, CLIPS)
+    verdict = judge(before, after, CLIPS, lambda path: gitlab.sound(PROJECT, path))
     if code != 0:
         verdict.problems.append(f"the daemon ended with exit code {code}")
     report.show_result(console, verdict, requests_made, _worker_commits(after))

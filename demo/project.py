@@ -1,7 +1,7 @@
 """Makes the demo's Codex project from speech clips, in the editor's own format.
 
-Three notebooks: XXA has text and recordings (a model can learn from it); XXB and XXC have recordings
-without text. One locked, one deleted and two paratext cells must be left alone. Takes are what teams
+Four notebooks: XXA has text and recordings (a model can learn from it); XXB and XXC have recordings
+without text; XXD has text without recordings. One locked, one deleted and two paratext cells must be left alone. Takes are what teams
 really have: WebM, Ogg, MP3, and an MP3 whose name says .m4a. Knows no server; licences of the clips:
 `SOURCES.md` beside them.
 """
@@ -38,6 +38,13 @@ GIT_IGNORE = ".project/attachments/files/**\n.project/localProjectSettings.json\
 
 
 @dataclass(frozen=True, slots=True)
+class Unspoken:
+    """A verse that nobody has recorded."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Verse:
     """One recording; a cell without text is left to be transcribed."""
 
@@ -48,7 +55,7 @@ class Verse:
     flags: tuple[str, ...] = ()
 
 
-NOTEBOOKS: dict[str, tuple[str, tuple[Verse, ...]]] = {
+NOTEBOOKS: dict[str, tuple[str, tuple[Verse | Unspoken, ...]]] = {
     "XXA": (
         "Of printing",
         tuple(Verse(f"LJ001-{number:04}", has_text=True) for number in range(1, 13)),
@@ -69,6 +76,16 @@ NOTEBOOKS: dict[str, tuple[str, tuple[Verse, ...]]] = {
     "XXC": (
         "Of printing, read again",
         tuple(Verse(f"LJ001-{number:04}", audio_format="mp3") for number in (2, 4, 6, 11)),
+    ),
+    "XXD": (
+        "Of printing, not yet read",
+        (
+            Unspoken("the block books have never been surpassed."),
+            Unspoken("the true printed book is modern, and of the first importance in form."),
+            Unspoken("<p>it is a <em>fine</em> example of the form.</p>"),
+            Unspoken("2 of the books are fine."),
+            Unspoken("the 15th book was printed first."),
+        ),
     ),
 }
 
@@ -108,14 +125,17 @@ def cell_id(reference: str) -> str:
 
 
 def _cells(
-    book: str, title: str, verses: tuple[Verse, ...], clips_dir: Path, output_dir: Path
+    book: str, title: str, verses: tuple[Verse | Unspoken, ...], clips_dir: Path, output_dir: Path
 ) -> Iterator[dict[str, Any]]:
     yield _plain_cell(cell_id(f"{book} 1"), "milestone", f"{title} 1")
     header = _plain_cell(f"{cell_id(f'{book} 1:1')}:paratext-{CREATED_MS}-demo", "paratext", title)
     header["metadata"]["parentId"] = cell_id(f"{book} 1:1")
     yield header
     for number, verse in enumerate(verses, start=1):
-        yield _verse_cell(book, number, verse, clips_dir, output_dir)
+        if isinstance(verse, Unspoken):
+            yield _text_cell(book, number, verse.text)
+        else:
+            yield _verse_cell(book, number, verse, clips_dir, output_dir)
 
 
 def _plain_cell(identity: str, kind: str, value: str) -> dict[str, Any]:
@@ -131,16 +151,9 @@ def _plain_cell(identity: str, kind: str, value: str) -> dict[str, Any]:
 def _verse_cell(
     book: str, number: int, verse: Verse, clips_dir: Path, output_dir: Path
 ) -> dict[str, Any]:
-    reference = f"{book} 1:{number}"
+    cell = _text_cell(book, number, transcripts(clips_dir)[verse.clip] if verse.has_text else "")
+    metadata = cell["metadata"]
     typed_ms = CREATED_MS + number * MINUTE_MS
-    text = transcripts(clips_dir)[verse.clip] if verse.has_text else ""
-    metadata: dict[str, Any] = {
-        "id": cell_id(reference),
-        "type": "text",
-        "data": {"globalReferences": [reference]},
-        "edits": [_edit(text, typed_ms, "user-edit")] if text else [],
-        "cellLabel": str(number),
-    }
     take_id = f"audio-{metadata['id']}-{typed_ms + 30_000}-{book.lower()}{number}"
     take = _record(book, take_id, verse, clips_dir, output_dir)
     metadata["attachments"] = {take_id: take}
@@ -150,6 +163,19 @@ def _verse_cell(
         metadata["isLocked"] = True
     if "deleted" in verse.flags:
         metadata["data"]["deleted"] = True
+    return cell
+
+
+def _text_cell(book: str, number: int, text: str) -> dict[str, Any]:
+    reference = f"{book} 1:{number}"
+    typed_ms = CREATED_MS + number * MINUTE_MS
+    metadata = {
+        "id": cell_id(reference),
+        "type": "text",
+        "data": {"globalReferences": [reference]},
+        "edits": [_edit(text, typed_ms, "user-edit")] if text else [],
+        "cellLabel": str(number),
+    }
     return {"kind": 2, "languageId": "html", "value": text, "metadata": metadata}
 
 

@@ -10,23 +10,33 @@ from rich.table import Table
 
 from demo.verdict import Verdict
 from demo.weights import Weights
-from demo.world import INFERENCE_JOB, PROJECT, TRAINING_JOB, WHISPER_JOB
+from demo.world import (
+    INFERENCE_JOB,
+    PROJECT,
+    SPEAKING_JOB,
+    TRAINING_JOB,
+    VOICE_JOB,
+    WHISPER_JOB,
+)
 
 JOB_WORDS = {
     WHISPER_JOB: "Whisper transcribes six recorded verses",
     TRAINING_JOB: "a small Wav2Vec2-BERT learns from twelve verses",
     INFERENCE_JOB: "that model transcribes four verses",
+    VOICE_JOB: "a small StableTTS learns a voice from five verses",
+    SPEAKING_JOB: "that voice speaks verses that nobody recorded; the recogniser listens",
 }
 
 
-def show_plan(console: Console, url: str, weights: Weights) -> None:
+def show_plan(console: Console, url: str, whisper: Weights, voice: Weights) -> None:
     """Before anything happens: what will."""
     console.rule("Scriptorium demo")
     console.print(f"A GitLab of our own at [bold]{url}[/], with the Codex project {PROJECT}.")
-    console.print("Its manifest asks for three jobs:")
+    console.print("Its manifest asks for five jobs:")
     for number, words in enumerate(JOB_WORDS.values(), start=1):
         console.print(f"  {number}. {words}")
-    console.print(f"Whisper weights: {weights.origin}. The daemon starts now.\n")
+    console.print(f"Whisper weights: {whisper.origin}. Vocoder weights: {voice.origin}.")
+    console.print("The daemon starts now.\n")
 
 
 def show_log_line(console: Console, line: str) -> None:
@@ -55,6 +65,7 @@ def show_result(
             "The four verses of XXC are the sentences it learned from, encoded again: a model taught "
             "from nothing by 80 seconds of speech knows only what it has heard.\n"
         )
+    _show_spoken(console, verdict)
     counts = Table(title="Requests of the daemon", title_justify="left")
     counts.add_column("endpoint")
     counts.add_column("times", justify="right")
@@ -67,10 +78,29 @@ def show_result(
     for problem in verdict.problems:
         console.print(f"[red]wrong:[/] {problem}")
     if not verdict.problems:
-        console.print("[green]All three jobs completed; nothing else in the project changed.[/]")
+        console.print("[green]All five jobs completed; nothing else in the project changed.[/]")
+
+
+def _show_spoken(console: Console, verdict: Verdict) -> None:
+    spoken = Table(title="Verses that were spoken", title_justify="left")
+    for column in ("verse", "text", "seconds", "verdict", "seeds", "CER"):
+        is_number = column in ("seconds", "seeds", "CER")
+        spoken.add_column(column, overflow="fold", justify="right" if is_number else "left")
+    for row in verdict.spoken:
+        seconds = f"{row.seconds:.1f}" if row.seconds else "–"
+        spoken.add_row(row.reference, row.text, seconds, row.verdict, row.tries, row.cer)
+    console.print(spoken)
+    if verdict.voice_loss:
+        first, lowest = verdict.voice_loss[0], min(verdict.voice_loss)
+        console.print(f"Voice: loss {first:.1f} at first, {lowest:.1f} at its lowest.")
+        console.print(
+            "CER is what the demo's own recogniser heard otherwise. It knows one voice by heart, and this "
+            "one has learned for seconds, so it understands little; the column shows that it was asked.\n"
+        )
 
 
 def show_places(console: Console, home: Path, url: str) -> None:
     """Where to look further."""
     console.print(f"\nEverything is kept in {home}; the page was {url}/{PROJECT}.")
-    console.print("See it in a browser with:  make demo SERVE=1")
+    console.print("Read and listen in a browser with:  make demo SERVE=1")
+    console.print(f"Each job's report.html is in {home / 'after' / 'gpu_jobs'}.")

@@ -38,6 +38,12 @@ class GitLab:
         counted: Any = requests.get(f"{self.url}/-/requests", timeout=10).json()
         return {str(name): int(tally["requests"]) for name, tally in counted["endpoints"].items()}
 
+    def sound(self, project: str, path: str) -> bytes:
+        """A recording as the project's page plays it."""
+        reply = requests.get(f"{self.url}/{project}/-/audio/main/{path}", timeout=30)
+        reply.raise_for_status()
+        return reply.content
+
     def forget_requests(self) -> None:
         """Start counting anew."""
         requests.delete(f"{self.url}/-/requests", timeout=10).raise_for_status()

@@ -6,7 +6,6 @@ Reads `.codex` files as plain JSON on purpose: what the product wrote is checked
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,11 +14,14 @@ from typing import Any
 import yaml
 
 from demo import world
-from demo.project import NOTEBOOKS, transcripts
+from demo.listening import Fetch, Spoken, cells, judge_speech
+from demo.project import NOTEBOOKS, Verse, transcripts
 from pipelines.text.metrics import spoken_error_rates
 
 MAX_WHISPER_CER = 0.1
 MAX_TRAINING_CER = 0.2
+MAX_LOSS_SHARE = 0.5
+"""Of the loss that a voice begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,24 +39,32 @@ class Verdict:
     """What came of the demo; `problems` is empty if everything is right."""
 
     rows: list[Row] = field(default_factory=list)
+    spoken: list[Spoken] = field(default_factory=list)
+    reports: list[str] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     whisper_cer: float = 1.0
     training_cer: list[float] = field(default_factory=list)
+    voice_loss: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
-def judge(before: Path, after: Path, clips_dir: Path) -> Verdict:
-    """Compare the project before and after; the clips' transcripts tell what was said."""
+def judge(before: Path, after: Path, clips_dir: Path, fetch: Fetch) -> Verdict:
+    """Compare the project before and after; the clips' transcripts tell what was said.
+
+    `fetch` gets the sound of a repository path as the project's page serves it.
+    """
     verdict = Verdict()
     _check_jobs(after, verdict)
     _check_cells(before, after, transcripts(clips_dir), verdict)
-    _check_untouched(before, after, verdict)
-    _check_training(after, verdict)
+    verdict.spoken, added = judge_speech(before, after, fetch, verdict.problems)
+    _check_untouched(before, after, added, verdict)
+    _check_recogniser(after, verdict)
+    _check_voice(after, verdict)
     return verdict
 
 
 def _check_jobs(after: Path, verdict: Verdict) -> None:
-    for job in (world.WHISPER_JOB, world.TRAINING_JOB, world.INFERENCE_JOB):
+    for job in world.JOBS:
         path = after / "gpu_jobs" / f"job_{job}" / "response.yaml"
         response = yaml.safe_load(path.read_text(encoding="utf-8")) if path.exists() else {}
         state = str(response.get("state", "pending"))
@@ -62,13 +72,17 @@ def _check_jobs(after: Path, verdict: Verdict) -> None:
         if state != "completed":
             why = response.get("error_message") or "no reason given"
             verdict.problems.append(f"job {job} is {state}: {why}")
+        report = path.with_name("report.html")
+        verdict.reports += [report.relative_to(after).as_posix()] if report.exists() else []
 
 
 def _check_cells(before: Path, after: Path, said_in: Mapping[str, str], verdict: Verdict) -> None:
     expected = set(world.waiting_verses())
     whisper: list[tuple[str, str]] = []
     for book, (_, verses) in NOTEBOOKS.items():
-        old, new = _cells(before, book), _cells(after, book)
+        if book == world.SPOKEN[0]:
+            continue
+        old, new = cells(before, book), cells(after, book)
         if list(old) != list(new):
             verdict.problems.append(f"{book} has other cells than before")
             continue
@@ -80,7 +94,9 @@ def _check_cells(before: Path, after: Path, said_in: Mapping[str, str], verdict:
                 verdict.problems.append(f"{reference} was changed, which nobody asked for")
                 continue
             expected.discard(reference)
-            said = said_in[verses[int(reference.rpartition(":")[2]) - 1].clip]
+            verse = verses[int(reference.rpartition(":")[2]) - 1]
+            assert isinstance(verse, Verse)
+            said = said_in[verse.clip]
             rate = spoken_error_rates([said], [cell["value"]]).cer
             verdict.rows.append(Row(reference, old[identity]["value"], cell["value"], rate))
             if book == world.TRANSCRIBED_BY_WHISPER[0]:
@@ -102,31 +118,37 @@ def _check_edit(cell: dict[str, Any], reference: str, verdict: Verdict) -> None:
         )
 
 
-def _check_untouched(before: Path, after: Path, verdict: Verdict) -> None:
-    """Nothing but the filled notebooks and the jobs' own folders may differ."""
-    filled = {f"files/target/{book}.codex" for book in ("XXB", "XXC")}
+def _check_untouched(before: Path, after: Path, added: set[str], verdict: Verdict) -> None:
+    """Nothing but the filled notebooks, the new takes and the jobs' own folders may differ."""
+    filled = {f"files/target/{book}.codex" for book in ("XXB", "XXC", "XXD")} | added
     old, new = dict(_files(before)), dict(_files(after))
+    if gone := added & old.keys():
+        verdict.problems.append(f"takes were written over: {', '.join(gone)}")
     for path in sorted(old.keys() | new.keys()):
         own = path.startswith("gpu_jobs/job_")
         if old.get(path) != new.get(path) and path not in filled and not own:
             verdict.problems.append(f"{path} was changed, which nobody asked for")
 
 
-def _check_training(after: Path, verdict: Verdict) -> None:
-    path = after / "gpu_jobs" / f"job_{world.TRAINING_JOB}" / "checkpoint" / "training_metrics.csv"
-    if not path.exists():
-        verdict.problems.append("the training left no training_metrics.csv")
-        return
-    with path.open(encoding="utf-8", newline="") as lines:
-        rates = [float(row["train_cer"]) for row in csv.DictReader(lines) if row.get("train_cer")]
-    verdict.training_cer = rates
+def _check_recogniser(after: Path, verdict: Verdict) -> None:
+    rates = verdict.training_cer = _curve(after, world.TRAINING_JOB, "train_cer", verdict)
     if not rates or rates[-1] >= rates[0] or min(rates) >= MAX_TRAINING_CER:
         verdict.problems.append(f"the training did not learn: CER {rates[:1]} to {rates[-1:]}")
 
 
-def _cells(clone: Path, book: str) -> dict[str, dict[str, Any]]:
-    text = (clone / "files" / "target" / f"{book}.codex").read_text(encoding="utf-8")
-    return {cell["metadata"]["id"]: cell for cell in json.loads(text)["cells"]}
+def _check_voice(after: Path, verdict: Verdict) -> None:
+    losses = verdict.voice_loss = _curve(after, world.VOICE_JOB, "train_total_loss", verdict)
+    if not losses or min(losses) > MAX_LOSS_SHARE * losses[0]:
+        verdict.problems.append(f"the voice did not learn: loss {losses[:1]} to {losses[-1:]}")
+
+
+def _curve(after: Path, job: str, column: str, verdict: Verdict) -> list[float]:
+    path = after / "gpu_jobs" / f"job_{job}" / "checkpoint" / "training_metrics.csv"
+    if not path.exists():
+        verdict.problems.append(f"job {job} left no training_metrics.csv")
+        return []
+    with path.open(encoding="utf-8", newline="") as lines:
+        return [float(row[column]) for row in csv.DictReader(lines) if row.get(column)]
 
 
 def _files(clone: Path) -> Iterator[tuple[str, bytes]]:

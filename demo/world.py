@@ -1,4 +1,4 @@
-"""The demo's little world: one GitLab project, a translator, a worker, and three jobs to do.
+"""The demo's little world: one GitLab project, a translator, a worker, and five jobs to do.
 
 Knows how to write it down for the devserver; starts nothing.
 """
@@ -6,6 +6,7 @@ Knows how to write it down for the devserver; starts nothing.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 from demo.project import NOTEBOOKS, cell_id, make_project
@@ -17,7 +18,16 @@ TRANSLATOR_TOKEN = "demo-translator-token"
 WHISPER_JOB = "mmkbkzk0_demowhisper"
 TRAINING_JOB = "mmkbm9uo_demotraining"
 INFERENCE_JOB = "mmkbnk5c_demoinference"
-CHECKPOINT = f"gpu_jobs/job_{TRAINING_JOB}/checkpoint/best_model.pt"
+VOICE_JOB = "mmkboug0_demovoice"
+SPEAKING_JOB = "mmkbq123_demospeaking"
+JOBS = (WHISPER_JOB, TRAINING_JOB, INFERENCE_JOB, VOICE_JOB, SPEAKING_JOB)
+RECOGNISER = f"gpu_jobs/job_{TRAINING_JOB}/checkpoint/best_model.pt"
+VOICE = f"gpu_jobs/job_{VOICE_JOB}/checkpoint/best_model.pt"
+VOICE_EPOCHS = 40
+VOICE_VERSES = (2, 4, 6, 8, 11)
+"""Verses of XXA that the voice learns from: the short ones, as a laptop has little time."""
+SPOKEN = ("XXD", 4)
+"""Notebook, and how many of its first verses can be spoken; nobody says how to read "15"."""
 TRANSCRIBED_BY_WHISPER = ("XXB", 6)
 """Notebook, and how many of its first verses are waiting for text."""
 TRANSCRIBED_BY_OWN_MODEL = ("XXC", len(NOTEBOOKS["XXC"][1]))
@@ -53,12 +63,18 @@ def write_world(directory: Path, clips_dir: Path, *, epochs: int) -> Path:
 
 
 def waiting_verses() -> list[str]:
-    """References of the cells that the jobs are to fill, and no others."""
+    """References of the cells that are to get text, and no others."""
     return [
         f"{book} 1:{number}"
         for book, count in (TRANSCRIBED_BY_WHISPER, TRANSCRIBED_BY_OWN_MODEL)
         for number in range(1, count + 1)
     ]
+
+
+def unspoken_verses() -> list[str]:
+    """References of the cells that are to get a take, and no others."""
+    book, count = SPOKEN
+    return [f"{book} 1:{number}" for number in range(1, count + 1)]
 
 
 def _user(name: str, token: str) -> list[str]:
@@ -73,9 +89,6 @@ def _user(name: str, token: str) -> list[str]:
 
 def _manifest(epochs: int) -> str:
     book, count = TRANSCRIBED_BY_WHISPER
-    chosen = "\n".join(
-        f"        - {cell_id(f'{book} 1:{number}')}" for number in range(1, count + 1)
-    )
     return f"""\
 version: 1
 jobs:
@@ -88,7 +101,7 @@ jobs:
       type: Whisper
     inference:
       include_verses:
-{chosen}
+{_listed(book, range(1, count + 1))}
     language: en
     canceled: false
   - job_id: {TRAINING_JOB}
@@ -109,6 +122,35 @@ jobs:
     submitted_at: '2026-03-10T09:02:00.000Z'
     model:
       type: W2V2BERT
-      base_checkpoint: {CHECKPOINT}
+      base_checkpoint: {RECOGNISER}
+    canceled: false
+  - job_id: {VOICE_JOB}
+    name: Train a voice
+    job_type: tts
+    mode: training
+    submitted_at: '2026-03-10T09:03:00.000Z'
+    model:
+      type: StableTTS
+    epochs: {VOICE_EPOCHS}
+    training:
+      include_verses:
+{_listed("XXA", VOICE_VERSES)}
+    digits:
+      2: two
+    canceled: false
+  - job_id: {SPEAKING_JOB}
+    name: Speak what has no recording
+    job_type: tts
+    mode: inference
+    submitted_at: '2026-03-10T09:04:00.000Z'
+    model:
+      type: StableTTS
+      base_checkpoint: {VOICE}
+    check_with: {RECOGNISER}
     canceled: false
 """
+
+
+def _listed(book: str, numbers: Iterable[int]) -> str:
+    """Verses as a manifest lists them."""
+    return "\n".join(f"        - {cell_id(f'{book} 1:{number}')}" for number in numbers)

@@ -46,7 +46,7 @@ def test_a_person_finds_jobs_and_notebooks_on_the_project_page(page: Page) -> No
     page.goto(f"/{PROJECT}")
     text = page.inner_text("body")
     assert "Train our own recogniser" in text
-    assert text.count("pending") == 3
+    assert text.count("pending") == 5
     assert "Of printing, read again" in text
 
 
