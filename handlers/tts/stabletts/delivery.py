@@ -122,7 +122,8 @@ def _summary(takes: Sequence[Take], facts: Mapping[str, Any]) -> str:
     done = sum(take.audio is not None for take in takes)
     notes = [f"Spoke {done} of {len(takes)} verses."]
     if done < len(takes):
-        notes.append(f"{len(takes) - done} were left out (see {TABLE}).")
+        left = len(takes) - done
+        notes.append(f"{left} {'was' if left == 1 else 'were'} left out (see {TABLE}).")
     if to_check := sum(bool(take.audio and take.flags) for take in takes):
         notes.append(f"{to_check} should be listened to first.")
     if facts.get("vocoder") == WITHOUT_WEIGHTS:

@@ -17,6 +17,8 @@ from handlers.tts.stabletts.delivery import Take
 from pipelines.text.metrics import spoken_error_rates
 
 KEY = "check_with"
+DOUBTFUL_CER = 0.3
+"""Above it somebody should listen, be it for the voice's sake or the recogniser's."""
 
 
 def recogniser_of(job: Job, callbacks: JobCallbacks) -> Path | None:
@@ -59,4 +61,6 @@ def _judged(
         else:
             text = next(heard).text
             rates = spoken_error_rates([take.utterance.text], [text])
-            yield replace(take, cer=rates.cer, heard=text)
+            flags = (f"a recogniser heard {rates.cer:.0%} of it otherwise",)
+            flags = take.flags + (flags if rates.cer > DOUBTFUL_CER else ())
+            yield replace(take, cer=rates.cer, heard=text, flags=flags)

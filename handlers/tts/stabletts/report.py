@@ -13,13 +13,26 @@ from handlers.tts.stabletts.delivery import TABLE, Speaking, Take
 from pipelines.report.audio import Samples
 from pipelines.report.curve import read_curve
 from pipelines.report.diff import compare
-from pipelines.report.parts import Badge, Cell, Comparison, Facts, Notes, Number, Part, Table, Tone
+from pipelines.report.parts import (
+    Badge,
+    Cell,
+    Comparison,
+    Facts,
+    Lines,
+    Notes,
+    Number,
+    Part,
+    Table,
+    Tone,
+)
 from pipelines.tts.stabletts.base import WITHOUT_WEIGHTS
 from pipelines.tts.stabletts.train import TrainResult
 from pipelines.tts.stabletts.vocabulary import Coverage, visible
 
 MOST_ROWS = 300
 """Rows of a table on the page; a whole Bible would make it too heavy for a repository."""
+MOST_MARKED = 0.5
+"""Where more than this was heard otherwise, marks in the text would only confuse."""
 CURVES = {"train_total_loss": "training", "val_total_loss": "verses it had not heard"}
 _NO_WEIGHTS = "This worker has no vocoder weights, so everything sounds metallic."
 
@@ -92,10 +105,18 @@ def _row(take: Take, samples: Samples) -> tuple[Cell, ...]:
         "; ".join(filter(None, (take.problem, *take.flags))),
         Number(take.tries),
         Number(take.cer, 2),
-        take.utterance.text
-        if take.heard is None
-        else Comparison(compare(take.utterance.text, take.heard)),
+        _text(take),
     )
+
+
+def _text(take: Take) -> Cell:
+    """What was to be said; with what was heard, if somebody listened."""
+    said, heard = take.utterance.text, take.heard
+    if heard is None:
+        return said
+    if (take.cer or 0.0) > MOST_MARKED:
+        return Lines((said, f"heard: {heard}"))
+    return Comparison(compare(said, heard))
 
 
 def _verdict(take: Take) -> Badge:
