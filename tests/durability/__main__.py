@@ -19,11 +19,13 @@ from pathlib import Path
 
 from durability.chaos import Life, live
 from durability.orphans import ALLOWED_S, seconds_until_gone
+from durability.training_world import train_undisturbed, train_with_kills
 from support.job_world import JobWorld
 
 HEADING = "| property | runs | failures | seed | date |\n|---|---:|---:|---:|---|"
 JOBS_PER_WORLD = 20
 LIVES_PER_LINE = 25
+MOST_TRAINING_KILLS = 3
 
 
 def main() -> int:
@@ -33,10 +35,11 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=60.0, help="stop killing after so long")
     parser.add_argument("--orphans", type=int, default=100, help="kills with a stubborn job")
+    parser.add_argument("--trainings", type=int, default=20, help="kills of a real training")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     _say(f"seed {options.seed}\n{HEADING}")
-    failures = _report_lives(options) + _report_orphans(options)
+    failures = _report_lives(options) + _report_orphans(options) + _report_trainings(options)
     return 1 if failures else 0
 
 
@@ -101,6 +104,33 @@ def _report_orphans(options: argparse.Namespace) -> int:
             options.seed,
         )
     return late
+
+
+def _report_trainings(options: argparse.Namespace) -> int:
+    """Kill real trainings, one to three times each; compare what they published with one left alone."""
+    kills = moves = wrong = 0
+    if not options.trainings:
+        return 0
+    started_s, seed = time.monotonic(), options.seed
+    with tempfile.TemporaryDirectory(prefix="training-") as folder:
+        expected = train_undisturbed(Path(folder) / "undisturbed")
+        while kills < options.trainings:
+            wanted = min(1 + seed % MOST_TRAINING_KILLS, options.trainings - kills)
+            life = train_with_kills(seed, Path(folder) / str(seed), kills=wanted)
+            kills, moves = kills + life.kills, moves + life.moves
+            is_equal = life.trained.curve == expected.curve
+            wrong += not is_equal
+            _say(f"… seed {seed}: killed after epochs {life.reached}, equal: {is_equal}")
+            seed += 1
+    took_s = time.monotonic() - started_s
+    _row(
+        f"a training killed at random, {moves} times for good so that another box went on, "
+        f"{took_s:.0f} s: another curve than undisturbed",
+        kills,
+        wrong,
+        options.seed,
+    )
+    return wrong
 
 
 def _row(title: str, runs: int, failures: int, seed: int) -> None:

@@ -15,17 +15,24 @@ from durability.crash_world import CrashWorld, scenario_of
 
 from gitlab_jobs.crashpoints import POINTS
 
-SCENARIO_WEIGHTS = {"everything": 10, "stopping": 1, "robbed": 1, "rolled back": 2, "overlap": 3}
+SCENARIO_WEIGHTS = {
+    "everything": 10,
+    "stopping": 1,
+    "robbed": 1,
+    "rolled back": 2,
+    "overlap": 3,
+    "saving": 3,
+}
 MOST_KILLS = 14
 ANY_MOMENT = "any moment"
 RESTARTS = tuple(point for point in POINTS if point.startswith("recovery."))
 HOLDING = tuple(
     point
     for point in POINTS
-    if point.startswith(("attempt", "workspace", "child", "renew", "upload"))
+    if point.startswith(("attempt", "workspace", "child", "renew", "upload", "save", "resume"))
 )
 """After a kill here the job is ours and its work is not done."""
-REPEATED = ("renew", "scan", "ending")
+REPEATED = ("renew", "scan", "ending", "save")
 """What happens several times in a life: the second time may be the fatal one."""
 
 
@@ -91,7 +98,11 @@ def _restart_after(point: str, chance: random.Random) -> str:
 
 def _points_of(scenario: str) -> list[str]:
     """Where a worker can be killed in a scenario, in the order in which it gets there."""
-    own = {"everything": {"work", "answers"}, "rolled back": {"rolled back"}}
+    own = {
+        "everything": {"work", "answers"},
+        "rolled back": {"rolled back"},
+        "saving": {"saving"},
+    }
     mine = own.get(scenario, {scenario, "work"})
     found = [point for point in POINTS if scenario_of(point) in mine and point not in RESTARTS]
     always = [point for point in POINTS if point.startswith(("start.", "scan."))]

@@ -12,6 +12,7 @@ Nothing is simulated but the handler: real daemon processes, real SIGKILL, a rea
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -49,6 +50,7 @@ UNREADABLE = job("unreadable", mode="dancing")
 OLD = job("old")
 WAITING = training("waiting", wait_in="download")
 ROBBED = training("robbed", wait_in="train")
+SAVING = job("saving", "Steady", "training", epochs=3, wait_after=2)
 
 SCENARIOS: Mapping[str, tuple[Any, ...]] = {
     "work": (BUSY,),
@@ -58,6 +60,7 @@ SCENARIOS: Mapping[str, tuple[Any, ...]] = {
     "rolled back": (OLD,),
     "stopping": (WAITING,),
     "robbed": (ROBBED,),
+    "saving": (SAVING,),
     "overlap": (BUSY,),
     "overlap in parts": (LARGE,),
 }
@@ -74,6 +77,8 @@ _SCENARIO_OF = {
     "reassert": "rolled back",
     "release": "stopping",
     "loss": "robbed",
+    "save": "saving",
+    "resume": "saving",
 }
 _FIRST = {
     "recovery.looked": "child.started",
@@ -82,6 +87,8 @@ _FIRST = {
     "recovery.settled": "publish.acted",
     "recovery.mended": "publish.acted",
     "recovery.forgotten": "claim.intended",
+    "resume.fetched": "save.noted",
+    "resume.acted": "save.noted",
 }
 """Points that only a restarted worker meets, and where to kill it the first time."""
 
@@ -134,7 +141,9 @@ class CrashWorld:
     def run(self, point: str | None = None) -> bool:
         """Let a daemon work until it is killed at a point (True) or has nothing left to do (False)."""
         environment = {} if point is None else {VARIABLE: point}
-        with self.world.run_worker(*QUICKLY, environment=environment) as daemon:
+        if point is not None and point.startswith("resume."):
+            self._lose_disk()
+        with self.world.run_worker(*self._quickly, environment=environment) as daemon:
             if point is not None:
                 self._disturb(daemon)
             else:
@@ -143,7 +152,7 @@ class CrashWorld:
 
     def run_for(self, seconds: float) -> bool:
         """Let a daemon work and kill it at a moment; False if it had nothing left to do by then."""
-        with self.world.run_worker(*QUICKLY) as daemon:
+        with self.world.run_worker(*self._quickly) as daemon:
             with suppress(subprocess.TimeoutExpired):
                 daemon.wait(seconds)
             if daemon.process.poll() is None:
@@ -178,6 +187,11 @@ class CrashWorld:
         return found
 
     @property
+    def _quickly(self) -> tuple[str, ...]:
+        often = ("--checkpoint-upload-s", "0.05") if self._scenario == "saving" else ()
+        return (*QUICKLY, *often)
+
+    @property
     def work_dir(self) -> Path:
         """The daemon's directory, kept over all its lives."""
         return self.world.directory / "worker"
@@ -196,17 +210,32 @@ class CrashWorld:
         )
 
     def _gated(self, entry: dict[str, Any]) -> dict[str, Any]:
-        return {**entry, "gate": str(self._gate)} if "wait_in" in entry else entry
+        waits = entry.keys() & {"wait_in", "wait_after"}
+        return {**entry, "gate": str(self._gate)} if waits else entry
 
     def _disturb(self, daemon: Daemon) -> None:
         """What the scenario needs to happen while the daemon works."""
-        act: Mapping[str, Callable[[Daemon], None]] = {"stopping": self._stop, "robbed": self._rob}
+        act: Mapping[str, Callable[[Daemon], None]] = {
+            "stopping": self._stop,
+            "robbed": self._rob,
+            "saving": self._let_go_on,
+        }
         if self._scenario in act and not self._gate.exists():
             act[self._scenario](daemon)
 
     def _stop(self, daemon: Daemon) -> None:
         if _is_reached(daemon, "job waiting: download"):
             daemon.send(signal.SIGTERM)
+
+    def _let_go_on(self, daemon: Daemon) -> None:
+        """The training waits until its state was saved, which is where most kills hit it."""
+        if _is_reached(daemon, "saved step-"):
+            self._gate.touch()
+
+    def _lose_disk(self) -> None:
+        """The ledger is all that is left; the training's state is on the server, if anywhere."""
+        for folder in self.work_dir.glob("job_*"):
+            shutil.rmtree(folder)
 
     def _rob(self, daemon: Daemon) -> None:
         """Another worker takes the job over and finishes it."""

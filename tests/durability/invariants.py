@@ -79,6 +79,8 @@ def _job(name: str, steps: list[_Step], expected: Expectation) -> Iterator[str]:
         yield f"{name} was ended {len(ends)} times, expected {wanted}: {ends}"
     if name not in expected.robbed and _find(head, f"gpu_jobs/job_{name}/lease") is not None:
         yield f"{name} has a lease left"
+    if _find(head, f"gpu_jobs/job_{name}/checkpoint/resume.tar") is not None:
+        yield f"{name} has the state of its training left"
 
 
 def _places(step: _Step, expected: Expectation) -> Iterator[str]:
