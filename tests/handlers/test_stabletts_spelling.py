@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from support.fake_callbacks import job_context
+from support.fake_callbacks import RecordingCallbacks, job_context
 
 from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import Job, Mode
@@ -67,21 +67,23 @@ def test_a_manifest_says_how_numbers_are_read():
     assert vocabulary.encode("M") != vocabulary.encode("m")
 
 
-def test_a_voice_keeps_its_readings_and_learns_more(voice_path):
+def test_a_voice_keeps_its_readings_and_learns_more(voice_path, tmp_path):
     """An inference job may say how a number is read that no recording had."""
-    plain = open_voice(voice_path, job_of()).vocabulary
+    plain = open_voice(voice_path, job_of(), RecordingCallbacks(tmp_path, {})).vocabulary
     assert plain.encode("3 ŋoma") == plain.encode("tatu ngoma")
     assert plain.encode("4").digits == ("4",)
-    told = open_voice(voice_path, job_of(digits={4: "nne"})).vocabulary
+    told = open_voice(
+        voice_path, job_of(digits={4: "nne"}), RecordingCallbacks(tmp_path, {})
+    ).vocabulary
     assert told.encode("3 4") == plain.encode("tatu nne")
 
 
 @pytest.mark.parametrize("extra", [{"keep_case": True}, {"replacements": {"a": "b"}}])
-def test_a_spelling_cannot_be_changed_after_the_training(voice_path, extra):
+def test_a_spelling_cannot_be_changed_after_the_training(voice_path, tmp_path, extra):
     """The voice has never seen it."""
     (key,) = extra
     with pytest.raises(InvalidJob, match=f"{key} belongs to the training"):
-        open_voice(voice_path, job_of(**extra))
+        open_voice(voice_path, job_of(**extra), RecordingCallbacks(tmp_path, {}))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, Stage
 from pipelines.asr.w2v2bert.archive import FILE_NAME, pack, unpack
+from pipelines.asr.w2v2bert.transcribe import Transcriber
 
 
 def publish_model(job_context: JobContext, callbacks: JobCallbacks, model_directory: Path) -> str:
@@ -25,3 +26,12 @@ def fetch_model(callbacks: JobCallbacks, repository_path: str) -> Path:
     directory = Path(tempfile.mkdtemp(prefix="model-", dir=callbacks.get_work_dir()))
     unpack(archive, directory)
     return directory
+
+
+def open_transcriber(model: Path, *, device: str, precision: str) -> Transcriber:
+    """Load a recogniser: from its directory, or from the file that it was published as."""
+    if model.is_dir():
+        return Transcriber(model, device=device, precision=precision)
+    with tempfile.TemporaryDirectory(prefix="model-") as directory:
+        unpack(model, Path(directory))
+        return Transcriber(Path(directory), device=device, precision=precision)

@@ -9,9 +9,9 @@ from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage
 from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import JobResult
 from handlers import corpus
-from handlers.asr.w2v2bert.checkpoint import fetch_model
+from handlers.asr.w2v2bert.checkpoint import open_transcriber
 from handlers.base import Heartbeat
-from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
+from pipelines.asr.w2v2bert.transcribe import Recording
 from pipelines.report.parts import Part
 
 
@@ -20,13 +20,13 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     checkpoint = job_context.job.model.base_checkpoint
     if not checkpoint:
         raise InvalidJob("This job names no trained model; train one first, or choose one.")
-    return infer(job_context, callbacks, fetch_model(callbacks, checkpoint))
+    return infer(job_context, callbacks, callbacks.download_checkpoint(checkpoint))
 
 
 def infer(
     job_context: JobContext,
     callbacks: JobCallbacks,
-    model_directory: Path,
+    model: Path,
     earlier: Sequence[Part] = (),
 ) -> JobResult:
     """The inference half, also of `training_and_inference`; `earlier` parts open the report."""
@@ -36,7 +36,9 @@ def infer(
     if not spoken:
         return corpus.nothing_to_do(data)
     with callbacks.stage(Stage.INFER):
-        transcriber = Transcriber(model_directory, device=choice.device, precision=choice.precision)
+        transcriber = callbacks.load_once(
+            open_transcriber, model, device=choice.device, precision=choice.precision
+        )
         recordings = [Recording(utterance.cell_id, audio) for utterance, audio in spoken]
         results = transcriber.transcribe(recordings, Heartbeat(callbacks))
         heard = [

@@ -25,7 +25,9 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     if not spoken:
         return corpus.nothing_to_do(data)
     with callbacks.stage(Stage.INFER):
-        engine = open_engine(ENGINE, choice.base, device=choice.device, precision=choice.precision)
+        engine = callbacks.load_once(
+            open_engine, ENGINE, choice.base, device=choice.device, precision=choice.precision
+        )
         heartbeat = Heartbeat(callbacks)
         heartbeat(f"Listening with {engine.info}")
         results = transcribe_files(

@@ -16,7 +16,7 @@ from handlers.tts.stabletts.imitation import somebody_to_imitate
 from handlers.tts.stabletts.readback import read_back, recogniser_of
 from handlers.tts.stabletts.spelling import open_voice
 from pipelines.report.parts import Part
-from pipelines.tts.stabletts.base import find_base
+from pipelines.tts.stabletts.base import Base, find_base
 from pipelines.tts.stabletts.synthesize import Speaker, SpeakingConfig
 
 
@@ -39,13 +39,13 @@ def infer(
     data = corpus.download(callbacks, Purpose.SPEAK)
     if not data.utterances:
         return delivery.nothing_to_do(data)
-    voice = open_voice(model, job)
+    voice = open_voice(model, job, callbacks)
     covered = delivery.coverage(voice.vocabulary, data)
     reference = somebody_to_imitate(job_context, callbacks, voice)
     with callbacks.stage(Stage.INFER):
         speaker = Speaker(
             voice,
-            base.open_vocoder(),
+            callbacks.load_once(Base.open_vocoder, base),
             reference,
             SpeakingConfig(precision=choice.precision),
             device=choice.device,

@@ -33,10 +33,10 @@ def recogniser_of(job: Job, callbacks: JobCallbacks) -> Path | None:
     if not isinstance(named, str):
         raise InvalidJob(f"{KEY} must be the path of a trained recogniser.")
     try:
-        from handlers.asr.w2v2bert.checkpoint import fetch_model
+        import handlers.asr.w2v2bert.checkpoint  # noqa: F401 - only looked for
     except ImportError as error:  # loads what only recognition needs
         raise InvalidJob(f"This worker cannot recognise speech; leave out {KEY}.") from error
-    return fetch_model(callbacks, named)
+    return callbacks.download_checkpoint(named)
 
 
 def read_back(
@@ -50,9 +50,12 @@ def read_back(
 def _judged(
     takes: Sequence[Take], recogniser: Path, choice: ModelChoice, callbacks: JobCallbacks
 ) -> Iterator[Take]:
-    from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
+    from handlers.asr.w2v2bert.checkpoint import open_transcriber
+    from pipelines.asr.w2v2bert.transcribe import Recording
 
-    transcriber = Transcriber(recogniser, device=choice.device, precision="auto")
+    transcriber = callbacks.load_once(
+        open_transcriber, recogniser, device=choice.device, precision="auto"
+    )
     files = [Recording(take.utterance.cell_id, take.audio.path) for take in takes if take.audio]
     heard = transcriber.transcribe(files, Heartbeat(callbacks).saying("Listening to the takes"))
     for take in takes:

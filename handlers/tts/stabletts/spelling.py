@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from gitlab_jobs.callbacks import JobCallbacks
 from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import Job
 from pipelines.text.romanize import romanizer
@@ -41,15 +42,14 @@ def spelling_of(job: Job) -> TextSettings | None:
     return TextSettings(**named) if named else None
 
 
-def open_voice(path: Path, job: Job) -> Voice:
+def open_voice(path: Path, job: Job, callbacks: JobCallbacks) -> Voice:
     """Load a voice to speak with: it keeps its spelling, and learns readings of numbers that a job adds.
 
     Raises:
         BadCheckpoint: The file is no voice.
         InvalidJob: The job asks for a spelling that the voice was not trained with.
     """
-    front_end = _front_end(job)
-    voice = load_voice(path, TextSettings(front_end) if front_end else None)
+    voice = callbacks.load_once(_load, path, _front_end(job))
     stored = voice.vocabulary.settings
     wanted = spelling_of(job) or stored
     for key in (REPLACEMENTS, KEEP_CASE):
@@ -62,6 +62,10 @@ def open_voice(path: Path, job: Job) -> Voice:
 def romanize_rare_letters(text: str) -> str:
     """Spell with Latin letters; loads the romaniser at the first rare letter, which few projects have."""
     return romanizer()(text)
+
+
+def _load(path: Path, front_end: FrontEnd | None) -> Voice:
+    return load_voice(path, TextSettings(front_end) if front_end else None)
 
 
 def _front_end(job: Job) -> FrontEnd | None:
