@@ -64,6 +64,7 @@ def _judged(
         else:
             text = next(heard).text
             rates = spoken_error_rates([take.utterance.text], [text])
-            flags = (f"a recogniser heard {rates.cer:.0%} of it otherwise",)
-            flags = take.flags + (flags if rates.cer > DOUBTFUL_CER else ())
+            flags = take.flags
+            if rates.cer > DOUBTFUL_CER:
+                flags = (*flags, f"a recogniser heard {rates.cer:.0%} of it otherwise")
             yield replace(take, cer=rates.cer, heard=text, flags=flags)
