@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, ProjectData, Purpose, Stage, Utterance
@@ -57,6 +57,11 @@ def chapter(utterance: Utterance) -> str:
     return f"{utterance.notebook}#{reference.rpartition(':')[0]}"
 
 
+def _book(utterance: Utterance) -> str:
+    """What the notebook's file is called."""
+    return PurePosixPath(utterance.notebook).stem
+
+
 def name(utterance: Utterance) -> str:
     """What a translator knows a cell by."""
     return utterance.reference or utterance.cell_id
@@ -70,7 +75,7 @@ def clips(data: ProjectData) -> list[Clip]:
         plain = name(utterance)
         seen[plain] += 1
         identity = plain if seen[plain] == 1 else f"{plain} ({seen[plain]})"
-        found.append(Clip(identity, audio, utterance.text, chapter(utterance)))
+        found.append(Clip(identity, audio, utterance.text, chapter(utterance), _book(utterance)))
     return found
 
 

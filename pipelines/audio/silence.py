@@ -33,17 +33,27 @@ def is_silent(samples: Samples, sample_rate_hz: int) -> bool:
     return len(samples) == 0 or bool(levels_db(samples, sample_rate_hz).max() < FLOOR_DB)
 
 
+def loud_share(samples: Samples, sample_rate_hz: int) -> float:
+    """Share of the recording that is not silent, 0…1."""
+    levels = levels_db(samples, sample_rate_hz)
+    return float((levels >= _threshold_db(levels)).mean()) if len(levels) else 0.0
+
+
 def trim(samples: Samples, sample_rate_hz: int) -> Samples:
     """Cut silence from both ends, leaving `KEPT_S`; a silent recording becomes empty."""
     if is_silent(samples, sample_rate_hz):
         return samples[:0]
     levels = levels_db(samples, sample_rate_hz)
-    loud = np.flatnonzero(levels >= max(float(levels.max()) - BELOW_PEAK_DB, FLOOR_DB))
+    loud = np.flatnonzero(levels >= _threshold_db(levels))
     frame = round(FRAME_S * sample_rate_hz)
     kept = round(KEPT_S * sample_rate_hz)
     start = max(0, int(loud[0]) * frame - kept)
     end = min(len(samples), (int(loud[-1]) + 1) * frame + kept)
     return samples[start:end]
+
+
+def _threshold_db(levels: NDArray[np.float32]) -> float:
+    return max(float(levels.max()) - BELOW_PEAK_DB, FLOOR_DB)
 
 
 def pauses(samples: Samples, sample_rate_hz: int, longest_s: float) -> list[int]:

@@ -8,12 +8,16 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A recording and what is said in it; clips of one `group` were made in one go."""
+    """A recording and what is said in it; clips of one `group` were made in one go.
+
+    A `book` holds many groups.
+    """
 
     id: str
     audio: Path
     text: str
     group: str = ""
+    book: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,16 @@ def test_whole_chapters_are_held_out() -> None:
     assert not {groups[i] for i in training} & {groups[i] for i in validation}
 
 
+def test_every_book_gives_its_share() -> None:
+    """A long book beside two short ones is not all there is to measure on."""
+    books = ["MAT"] * 120 + ["JHN"] * 60 + ["JUD"] * 20
+    groups = [f"{book} {index // 5}" for index, book in enumerate(books)]
+    _, validation = hold_out(groups, 0.2, 10, seed=5, books=books)
+    given = {book: sum(books[i] == book for i in validation) for book in ("MAT", "JHN", "JUD")}
+    for book, count in given.items():
+        assert 0.1 <= count / books.count(book) <= 0.35, given
+
+
 def test_the_same_seed_holds_out_the_same_clips() -> None:
     """A resumed run measures on what it measured on before."""
     groups = [f"MRK {chapter}" for chapter in range(30) for _ in range(5)]

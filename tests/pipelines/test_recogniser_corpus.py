@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -13,8 +14,11 @@ from support.speech import spoken_clip
 
 from pipelines.asr.w2v2bert.augment import mask_features
 from pipelines.asr.w2v2bert.config import tiny
-from pipelines.asr.w2v2bert.dataset import prepare
+from pipelines.asr.w2v2bert.dataset import at_other_speeds, prepare
+from pipelines.asr.w2v2bert.outliers import Measured, outliers
 from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor, pad
+from pipelines.asr.w2v2bert.split import split
+from pipelines.asr.w2v2bert.task import TRAINING_FACTS, VALIDATION_CLIPS
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.audio.decode import decode
 from pipelines.errors import EmptyCorpus
@@ -58,6 +62,92 @@ def test_each_unusable_clip_is_left_out_with_its_reason(tmp_path):
     assert "6 s long" in reasons["long"]
     assert "no letters" in reasons["mute"]
     assert "too short for its text" in reasons["rushed"]
+
+
+def _measured(number, **fields):
+    values = {
+        "id": f"MAT 1:{number}",
+        "text": "x" * (60 + number),
+        "duration_s": 5.0,
+        "loud_share": 0.9,
+        "foreign_share": 0.0,
+        "digest": str(number),
+    }
+    return Measured(**{**values, **fields})
+
+
+def test_what_does_not_fit_the_rest_is_left_out_with_its_reason():
+    """Too fast, too slow, mostly silent, in other letters, and copies with another text."""
+    usual = [_measured(number) for number in range(20)]
+    odd = {
+        "rushed": (
+            _measured(1, id="rushed", digest="rushed", text="x" * 200),
+            "40.0 characters for a second",
+        ),
+        "dragged": (
+            _measured(1, id="dragged", digest="dragged", duration_s=30.0),
+            "2.0 characters for a second",
+        ),
+        "silent": (
+            _measured(1, id="silent", digest="silent", loud_share=0.05),
+            "5% of the recording",
+        ),
+        "foreign": (
+            _measured(1, id="foreign", digest="foreign", foreign_share=0.7),
+            "letters that the other",
+        ),
+        "copy": (_measured(1, id="copy", text="y" * 62, digest="7"), "MAT 1:7 has the same"),
+    }
+    found = outliers([*usual, *(clip for clip, _ in odd.values())])
+    assert set(found) == {*odd, "MAT 1:7"}
+    for name, (_, reason) in odd.items():
+        assert reason in found[name]
+
+
+def test_usual_verses_and_copies_with_the_same_text_stay():
+    """Speech rates differ by a third, and a refrain is recorded once."""
+    clips = [_measured(number, duration_s=4.0 + number / 10) for number in range(20)]
+    assert outliers([*clips, replace(clips[3], id="refrain")]) == {}
+    assert outliers([_measured(1), _measured(2, text="x" * 600)]) == {}
+
+
+def test_numbers_that_are_too_rare_to_learn_are_left_out(tmp_path):
+    """The text says "40", the recording "forty"."""
+    good = spoken_clip("LJ001-0002")
+    clips = [Clip("good", good.path, good.text), Clip("number", good.path, "40 days")]
+    corpus = _prepare(tmp_path, *clips)
+    assert [example.id for example in corpus.examples] == ["good"]
+    assert "numbers in digits" in corpus.skipped[0].reason
+
+
+def test_other_speeds_are_shorter_and_longer_versions_of_a_clip(tmp_path):
+    """Each with features of its own; one without room for its text is not made."""
+    spoken = spoken_clip("LJ001-0002")
+    clip = Clip("a", spoken.path, spoken.text)
+    corpus = _prepare(tmp_path, clip)
+    (example,) = at_other_speeds(corpus, corpus.examples, [clip], (0.9, 1.1, 8.0), ignore_progress)
+    slow, fast = example.take(1), example.take(2)
+    assert len(example.at_other_speeds) == 2
+    assert slow.frames == pytest.approx(example.frames / 0.9, abs=3)
+    assert fast.frames == pytest.approx(example.frames / 1.1, abs=3)
+    assert len(corpus.features.read(fast)) == fast.frames
+    assert example.take(0) == example
+
+
+def test_a_training_that_goes_on_is_measured_on_the_same_clips(tmp_path):
+    """The split is part of the model."""
+    clip = spoken_clip("LJ001-0002")
+    (example,) = _prepare(tmp_path, Clip("a", clip.path, clip.text)).examples
+    examples = [replace(example, id=str(n), group=str(n // 5)) for n in range(40)]
+    config = replace(tiny(), validation_fraction=0.2, min_validation_clips=5)
+    _, first = split(examples, config, None)
+    held = {example.id for example in first}
+    (tmp_path / TRAINING_FACTS).write_text(json.dumps({VALIDATION_CLIPS: sorted(held)}))
+    training, again = split(examples, replace(config, seed=9), tmp_path)
+    assert {example.id for example in again} == held
+    assert not held & {example.id for example in training}
+    (tmp_path / TRAINING_FACTS).write_text("rubbish")
+    assert len(split(examples, config, tmp_path)[1]) == len(first)
 
 
 def test_doubled_letters_need_room(tmp_path):

@@ -20,7 +20,7 @@ ADAPTER_STRIDE = 2
 SHORT_CORPUS_S = 30 * 60.0
 """With less speech than this, the new layers learn alone at first."""
 SMALL_CORPUS_S = 60 * 60.0
-"""With less speech than this, the encoder learns more slowly."""
+"""With less speech than this, the encoder learns more slowly, and clips are varied in speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class RecogniserConfig(Recipe):
     """SpecAugment: spans of up to `MASK_S` that are blanked per clip."""
     feature_masks: int = 0
     """SpecAugment: bands of mel bins that are blanked per clip."""
+    speeds: tuple[float, ...] = ()
+    """Other speeds at which training clips are heard; each epoch draws one per clip."""
     min_clip_s: float = 0.5
     max_clip_s: float = 30.0
     gradient_checkpointing: bool = False
@@ -72,7 +74,8 @@ class RecogniserConfig(Recipe):
             return self
         rate = min(self.learning_rate, 3e-5) if corpus_s < SMALL_CORPUS_S else self.learning_rate
         head_first = 0.1 if corpus_s < SHORT_CORPUS_S else self.head_first_fraction
-        return replace(self, learning_rate=rate, head_first_fraction=head_first)
+        speeds = (0.9, 1.1) if corpus_s < SMALL_CORPUS_S else self.speeds
+        return replace(self, learning_rate=rate, head_first_fraction=head_first, speeds=speeds)
 
     def as_json(self) -> dict[str, Any]:
         """Plain values for `training.json`."""

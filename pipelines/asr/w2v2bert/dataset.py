@@ -6,21 +6,25 @@ cells; a clip's `group` (a chapter, a speaker) is only used to keep neighbours o
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import soxr
 
 from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, SAMPLE_RATE_HZ, RecogniserConfig
+from pipelines.asr.w2v2bert.outliers import Measured, outliers
 from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, MIN_SAMPLES, FeatureExtractor, Features
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.audio.decode import Samples, decode
-from pipelines.audio.silence import trim
+from pipelines.audio.silence import loud_share, trim
 from pipelines.errors import AudioUnreadable, EmptyCorpus
 from pipelines.progress import Progress
-from pipelines.text.normalize import canonical, spoken_form
+from pipelines.text.normalize import canonical
 from pipelines.training.clips import Clip, SkippedClip
 
 
@@ -37,6 +41,16 @@ class Example:
     offset: int
     frames: int
     duration_s: float
+    book: str = ""
+    at_other_speeds: tuple[tuple[int, int], ...] = ()
+    """Offset and frames of the same clip, spoken more slowly and faster."""
+
+    def take(self, number: int) -> Example:
+        """The clip at its own speed (0) or at one of the others."""
+        if not number:
+            return self
+        offset, frames = self.at_other_speeds[number - 1]
+        return replace(self, offset=offset, frames=frames)
 
 
 class FeatureFile:
@@ -99,14 +113,15 @@ def prepare(
     """
     extract = FeatureExtractor()
     features = FeatureFile(features_path)
-    examples, skipped = [], []
+    examples, skipped, measured = [], [], []
     for done, clip in enumerate(clips):
         progress(f"Reading recording {done + 1} of {len(clips)}", fraction=done / len(clips))
         try:
             samples = speech_of(clip.audio, config.min_clip_s, config.max_clip_s)
             labels = _labels(clip, vocabulary)
             rows = extract(samples)
-            _check_room(labels, len(rows))
+            if not has_room(labels, len(rows)):
+                raise Unusable("the recording is too short for its text")
         except Unusable as problem:
             skipped.append(SkippedClip(clip.id, str(problem)))
             continue
@@ -115,18 +130,46 @@ def prepare(
             Example(
                 id=clip.id,
                 group=clip.group,
-                text=spoken_form(clip.text),
+                text=vocabulary.spelling(clip.text),
                 written=canonical(clip.text),
                 labels=labels,
                 offset=offset,
                 frames=len(rows),
                 duration_s=len(samples) / SAMPLE_RATE_HZ,
+                book=clip.book,
             )
         )
+        measured.append(_measured(examples[-1], samples, rows, vocabulary))
+    odd = outliers(measured)
+    skipped.extend(SkippedClip(identity, reason) for identity, reason in odd.items())
+    examples = [example for example in examples if example.id not in odd]
     if not examples:
         reasons = "; ".join(sorted({clip.reason for clip in skipped})[:3]) or "there are none"
         raise EmptyCorpus(f"None of the {len(clips)} recordings can be used: {reasons}.")
     return Corpus(tuple(examples), tuple(skipped), features)
+
+
+def at_other_speeds(
+    corpus: Corpus,
+    chosen: Sequence[Example],
+    clips: Sequence[Clip],
+    speeds: Sequence[float],
+    progress: Progress,
+) -> list[Example]:
+    """Add the features of clips spoken at other speeds (Ko et al. 2015, "Audio Augmentation …")."""
+    extract = FeatureExtractor()
+    paths = {clip.id: clip.audio for clip in clips}
+    varied = []
+    for done, example in enumerate(chosen):
+        progress(f"Varying the speed of recording {done + 1} of {len(chosen)}")
+        samples = speech_of(paths[example.id], 0.0, math.inf)
+        spots = []
+        for speed in speeds:
+            rows = extract(soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ))
+            if has_room(example.labels, len(rows)):
+                spots.append((corpus.features.append(rows), len(rows)))
+        varied.append(replace(example, at_other_speeds=tuple(spots)))
+    return varied
 
 
 def speech_of(path: Path, shortest_s: float, longest_s: float) -> Samples:
@@ -150,15 +193,32 @@ def speech_of(path: Path, shortest_s: float, longest_s: float) -> Samples:
 
 
 def _labels(clip: Clip, vocabulary: Vocabulary) -> tuple[int, ...]:
+    if any(map(str.isdecimal, vocabulary.missing(clip.text))):
+        raise Unusable(
+            "its text has numbers in digits, too few of them to learn how they are spoken"
+        )
     labels = tuple(vocabulary.encode(clip.text))
     if not labels:
         raise Unusable("its text has no letters")
     return labels
 
 
-def _check_room(labels: Sequence[int], frames: int) -> None:
+def has_room(labels: Sequence[int], frames: int) -> bool:
     """CTC needs an output for each label, and a blank between equal neighbours."""
     doubled = sum(left == right for left, right in pairwise(labels))
-    outputs = -(-frames // ADAPTER_STRIDE)
-    if len(labels) + doubled > outputs:
-        raise Unusable("the recording is too short for its text")
+    return len(labels) + doubled <= -(-frames // ADAPTER_STRIDE)
+
+
+def _measured(
+    example: Example, samples: Samples, rows: Features, vocabulary: Vocabulary
+) -> Measured:
+    letters = example.text.replace(" ", "")
+    missing = vocabulary.missing(example.written)
+    return Measured(
+        id=example.id,
+        text=example.text,
+        duration_s=example.duration_s,
+        loud_share=loud_share(samples, SAMPLE_RATE_HZ),
+        foreign_share=sum(letter in missing for letter in letters) / max(len(letters), 1),
+        digest=hashlib.sha256(rows.tobytes()).hexdigest(),
+    )

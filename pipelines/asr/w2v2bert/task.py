@@ -6,7 +6,9 @@ Axis letters: n recordings, t encoder frames, f features, l labels, u output fra
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -19,10 +21,11 @@ from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.processor import pad
 from pipelines.asr.w2v2bert.reader import best_symbols
 from pipelines.text.metrics import ErrorRates, error_rates
-from pipelines.training.batching import Batch, group_steps, plan_batches, plan_epoch
+from pipelines.training.batching import BatchPlan, group_steps, plan_batches, plan_epoch
 from pipelines.training.loop import Evaluation, Loss
 
 IGNORED_LABEL = -100
+TRAINING_FACTS, VALIDATION_CLIPS = "training.json", "validation_clips"
 MOST_CHECKED = 256
 """Clips of the training set that are transcribed to measure its CER …"""
 MOST_CHECKED_BESIDE_VALIDATION = 32
@@ -31,8 +34,16 @@ TIE_BREAK = 1e-3
 """Weight of the loss in the score: before the first letters appear, CER alone stands still."""
 
 
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """A batch of clips, and the seed that its masks are drawn from."""
+
+    examples: Sequence[Example]
+    seed: str
+
+
 class RecogniserTask:
-    """A `TrainingTask` whose batches are indices of training examples plus a seed."""
+    """A `TrainingTask` whose batches are clips at one of their speeds."""
 
     def __init__(
         self,
@@ -50,7 +61,6 @@ class RecogniserTask:
         self._features = features
         self._device = torch.device("cpu")
         self._dtype = torch.float32
-        self._lengths = [example.frames for example in self.training]
         if config.gradient_checkpointing:
             recogniser.save_memory()
 
@@ -72,26 +82,24 @@ class RecogniserTask:
     @property
     def padding_waste(self) -> float:
         """Share of padding in an epoch's batches."""
-        plan = plan_epoch(
-            self._lengths, self.config.frames_per_batch, seed=self.config.seed, epoch=0
-        )
-        return plan.padding_waste
+        return self._plan(self._takes(0), 0).padding_waste
 
-    def steps(self, epoch: int) -> Sequence[Sequence[tuple[Batch, str]]]:
+    def steps(self, epoch: int) -> Sequence[Sequence[Portion]]:
         """Shuffled batches of like length; each carries the seed of its augmentation."""
-        config = self.config
-        plan = plan_epoch(self._lengths, config.frames_per_batch, seed=config.seed, epoch=epoch)
-        steps = group_steps(plan.batches, config.accumulate)
+        takes = self._takes(epoch)
+        plan = self._plan(takes, epoch)
         return [
-            [(batch, f"{config.seed}/{epoch}/{batch[0]}") for batch in batches] for batches in steps
+            [
+                Portion([takes[index] for index in batch], f"{self.config.seed}/{epoch}/{batch[0]}")
+                for batch in batches
+            ]
+            for batches in group_steps(plan.batches, self.config.accumulate)
         ]
 
-    def loss(self, batch: tuple[Batch, str]) -> Loss:
+    def loss(self, batch: Portion) -> Loss:
         """CTC loss per label, mean over the batch's clips."""
-        indices, seed = batch
-        examples = [self.training[index] for index in indices]
-        total, _ = self._forward(examples, augmentation_seed=seed)
-        return Loss(total, weight=len(examples))
+        total, _ = self._forward(batch.examples, augmentation_seed=batch.seed)
+        return Loss(total, weight=len(batch.examples))
 
     def evaluate(self, poll: Callable[[], None]) -> Evaluation:
         """Error rates of the held-out part, if there is one, and of the training part."""
@@ -115,10 +123,21 @@ class RecogniserTask:
         self.recogniser.save(directory)
         document = {
             "config": self.config.as_json(),
-            "validation_clips": [example.id for example in self.validation],
+            VALIDATION_CLIPS: [example.id for example in self.validation],
         }
         text = json.dumps(document, ensure_ascii=False, indent=1)
-        (directory / "training.json").write_text(text, "utf-8")
+        (directory / TRAINING_FACTS).write_text(text, "utf-8")
+
+    def _takes(self, epoch: int) -> list[Example]:
+        """Every clip at the speed that this epoch draws for it."""
+        dice = random.Random(f"{self.config.seed}/{epoch}")
+        return [
+            example.take(dice.randint(0, len(example.at_other_speeds))) for example in self.training
+        ]
+
+    def _plan(self, takes: Sequence[Example], epoch: int) -> BatchPlan:
+        lengths = [example.frames for example in takes]
+        return plan_epoch(lengths, self.config.frames_per_batch, seed=self.config.seed, epoch=epoch)
 
     def _measure(
         self, examples: Sequence[Example], poll: Callable[[], None]

@@ -21,15 +21,15 @@ import torch
 from pipelines.asr.corrector.proof import Proof
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import RecogniserConfig
-from pipelines.asr.w2v2bert.dataset import Corpus, prepare
+from pipelines.asr.w2v2bert.dataset import Corpus, at_other_speeds, prepare
 from pipelines.asr.w2v2bert.finishing import Finished, HeldOutClips, finish
 from pipelines.asr.w2v2bert.model import Recogniser
+from pipelines.asr.w2v2bert.split import split
 from pipelines.asr.w2v2bert.task import RecogniserTask
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
 from pipelines.training.clips import Clip, SkippedClip
-from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import check_same_run
 
@@ -92,19 +92,16 @@ def train(
     )
     config = config.fitted_to(corpus.duration_s)
     check_same_run(data.home, _facts(config, corpus, recogniser.vocabulary))
-    kept, held = hold_out(
-        [example.group for example in corpus.examples],
-        config.validation_fraction,
-        config.min_validation_clips,
-        config.seed,
-    )
+    training, validation = split(corpus.examples, config, data.start)
+    if config.speeds:
+        training = at_other_speeds(corpus, training, data.clips, config.speeds, progress)
     dtype = choose_dtype(config.precision, processor, width=recogniser.hidden_size)
     task = RecogniserTask(
         recogniser,
         config,
         corpus.features,
-        training=[corpus.examples[index] for index in kept],
-        validation=[corpus.examples[index] for index in held],
+        training=training,
+        validation=validation,
     )
     task.move_to(processor, dtype)
     result = fit(task, _optimizer(recogniser, config), config, data.home, progress)

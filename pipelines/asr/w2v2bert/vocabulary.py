@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.errors import BadCheckpoint, EmptyCorpus
-from pipelines.text.normalize import canonical, spoken_form
+from pipelines.text.normalize import canonical, is_sentence_sign, spoken_form
 
 BLANK, UNKNOWN, DELIMITER = "[PAD]", "[UNK]", "|"
 SPECIAL = (BLANK, UNKNOWN, DELIMITER)
@@ -24,6 +24,12 @@ BLANKS = (BLANK, "<pad>")
 """Names of the blank, ours first; other workers' checkpoints use the second."""
 RARE_SHARE = 2e-5
 """Characters below this share of all text are left out: their few examples cause loss spikes."""
+LEAST_SIGNS = 200
+LEAST_SIGN_SHARE = 2e-3
+"""A comma or full stop is learnt if there are this many, and this share of all characters; a corrector
+restores the others."""
+LEAST_DIGITS = 20
+"""A digit with fewer examples is no symbol: how it is spoken could not be learnt."""
 MAX_SYMBOLS = 20_000
 MAX_FILE_BYTES = 4 << 20
 
@@ -38,14 +44,22 @@ class Vocabulary:
     def from_texts(cls, texts: Iterable[str]) -> Vocabulary:
         """Collect the characters that the spoken forms of these texts are made of.
 
+        Sentence signs and digits are among them where there are enough to learn them from.
+
         Raises:
             EmptyCorpus: there is not one letter in them.
         """
-        counts = Counter(character for text in texts for character in spoken_form(text))
+        texts = list(texts)
+        signs = _frequent_signs(texts)
+        counts = Counter(character for text in texts for character in spoken_form(text, signs))
         counts.pop(" ", None)
         threshold = RARE_SHARE * counts.total()
-        characters = sorted(character for character, n in counts.items() if n >= threshold)
-        if not characters:
+        characters = sorted(
+            character
+            for character, n in counts.items()
+            if n >= (LEAST_DIGITS if character.isdecimal() else threshold)
+        )
+        if all(map(is_sentence_sign, characters)):
             raise EmptyCorpus("The texts contain no letters to learn.")
         return cls((*SPECIAL, *characters))
 
@@ -72,10 +86,18 @@ class Vocabulary:
         """The border between words, if the vocabulary has one."""
         return self._ids.get(DELIMITER, self._ids.get(" "))
 
+    def spelling(self, text: str) -> str:
+        """The text as the recogniser would write it if it heard everything right."""
+        return spoken_form(text, self._signs)
+
+    def missing(self, text: str) -> set[str]:
+        """Characters of its spelling that it has no symbol for."""
+        return {character for character in self.spelling(text) if character != " "} - set(self._ids)
+
     def encode(self, text: str) -> list[int]:
-        """Ids of the spoken form; characters outside the vocabulary are left out."""
+        """Ids of the spelling; characters outside the vocabulary are left out."""
         space = DELIMITER if DELIMITER in self._ids else " "
-        symbols = (space if character == " " else character for character in spoken_form(text))
+        symbols = (space if character == " " else character for character in self.spelling(text))
         return [self._ids[symbol] for symbol in symbols if symbol in self._ids]
 
     def decode(self, ids: Iterable[int]) -> str:
@@ -120,9 +142,21 @@ class Vocabulary:
         return {symbol: index for index, symbol in enumerate(self.symbols)}
 
     @cached_property
+    def _signs(self) -> frozenset[str]:
+        """Signs that are symbols of their own; `|` is none, it stands for the space."""
+        symbols = (s for s in self.symbols if len(s) == 1 and s != DELIMITER)
+        return frozenset(filter(is_sentence_sign, symbols))
+
+    @cached_property
     def _texts(self) -> Sequence[str]:
         """What each id prints as; markup such as `<s>` of other tokenizers prints as nothing."""
         return [_text_of(symbol) for symbol in self.symbols]
+
+
+def _frequent_signs(texts: Iterable[str]) -> frozenset[str]:
+    counts = Counter(character for text in texts for character in canonical(text))
+    threshold = max(LEAST_SIGNS, LEAST_SIGN_SHARE * counts.total())
+    return frozenset(s for s, n in counts.items() if n >= threshold and is_sentence_sign(s))
 
 
 def _text_of(symbol: str) -> str:
