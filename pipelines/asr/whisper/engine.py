@@ -12,12 +12,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from pipelines.asr.whisper.transcript import Transcript
-from pipelines.audio.decode import Samples
 from pipelines.errors import ModelNotFound
 from pipelines.progress import Progress, ignore_progress
+
+if TYPE_CHECKING:  # whoever only names an engine must not load the audio libraries
+    from pipelines.audio.decode import Samples
 
 SAMPLE_RATE_HZ = 16_000
 
@@ -119,7 +121,6 @@ def open_engine(
 
 
 def _faster(model: str | Path, device: str, precision: str, threads: int) -> Engine:
-    # Imported here: whoever only names an engine must not load its libraries.
     from pipelines.asr.whisper.faster import FasterWhisper
 
     return FasterWhisper(model, device=device, precision=precision, threads=threads)

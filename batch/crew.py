@@ -1,0 +1,208 @@
+"""Who does the work: devices, workers and threads, chosen once, shown, and started.
+
+    GPUs      one warm worker per GPU (or --threads of them), decoders beside them
+    no GPU    one worker with all cores (or --threads that share the cores), said aloud
+
+A GPU that was asked for and is not there ends the run: nothing falls back to the CPU in silence.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batch.errors import CannotRun
+from batch.flow import Stage
+from batch.settings import BatchSettings
+from gitlab_jobs.model_source import ModelUnavailable, resolve_model
+from gitlab_jobs.settings import FamilySettings, ModelSettings
+from runner.errors import PoolClosed
+from runner.executors import Site, thread_executor, warm_executor
+from runner.gpu import inventory
+from runner.limits import Limits
+from runner.pool import Pool, PoolOptions
+from runner.task import TaskSpec
+
+ROOT = Path(__file__).parents[1]
+CPU = "cpu"
+NO_GPU = "none"
+WAITING_PACKS = 2
+"""Decoded packs that stand ready for each worker."""
+LEAST_TIMEOUT_S = 900.0
+SLOWEST = 30.0
+"""Times real time that a large model may take on a CPU before it counts as stuck."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """What the two stages run; tests put others in their place."""
+
+    decode: TaskSpec
+    transcribe: TaskSpec
+    is_command: bool = False
+    """Whether transcribing waits for a program of its own, so that a thread is enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """Devices of the workers, threads of each, and what they run."""
+
+    devices: tuple[str, ...]
+    threads: int | None
+    tasks: Tasks
+    shown: str
+    """One line for the operator."""
+    decoders: int = 1
+    _pools: list[Pool] = field(default_factory=list)
+
+    @property
+    def in_flight(self) -> int:
+        """Packs between fetching and writing that keep everybody busy."""
+        return len(self.devices) * (1 + WAITING_PACKS) + self.decoders
+
+    def site(self, scratch: Path, name: str, devices: Sequence[str]) -> Site:
+        """Where a stage's children live."""
+        threads = self.threads if devices == self.devices else 1
+        return Site(scratch / name, tuple(devices), limits=Limits(threads=threads))
+
+    def start(self, scratch: Path) -> list[Stage]:
+        """Start the workers; returns when the model is loaded once.
+
+        Raises:
+            CannotRun: none of them could be started, with the reasons.
+        """
+        options = PoolOptions(queue_limit=1000)
+        tasks = self.tasks
+        try:
+            decode = warm_executor(
+                tasks.decode, self.site(scratch, "decoders", (CPU,) * self.decoders), options
+            )
+            self._pools.append(decode)
+            transcribe = (
+                thread_executor(tasks.transcribe, len(self.devices), options)
+                if tasks.is_command
+                else warm_executor(
+                    tasks.transcribe, self.site(scratch, "workers", self.devices), options
+                )
+            )
+            self._pools.append(transcribe)
+        except PoolClosed as error:
+            self.close(0.0)
+            raise CannotRun(str(error), "see --model, --gpus and --precision") from error
+        return [
+            Stage("decode", decode, lambda _: LEAST_TIMEOUT_S),
+            Stage("transcribe", transcribe, timeout_s),
+        ]
+
+    def close(self, grace_s: float = 30.0) -> None:
+        """End the workers."""
+        for pool in self._pools:
+            pool.close(grace_s)
+        self._pools.clear()
+
+
+def timeout_s(audio_s: float) -> float:
+    """How long a pack may take."""
+    return LEAST_TIMEOUT_S + SLOWEST * audio_s
+
+
+def choose_crew(settings: BatchSettings, tasks: Tasks | None = None) -> Crew:
+    """Choose devices and models.
+
+    Raises:
+        CannotRun: a GPU or model that is not there.
+    """
+    cores = os.cpu_count() or 1
+    gpus = _gpus(settings.gpus)
+    if gpus:
+        count = settings.threads or len(gpus)
+        devices = tuple(gpus[number % len(gpus)] for number in range(count))
+        decoders = max(1, min(count, cores // 4))
+        threads = max(1, (cores - decoders) // count)
+        place = f"{_count(count, 'worker')} on {_count(len(gpus), 'GPU')}"
+    else:
+        count = min(settings.threads or 1, cores)
+        devices, threads, decoders = (CPU,) * count, cores // count, 1
+        place = f"{_count(count, 'worker')} of {_count(threads, 'thread')} on the CPU"
+    chosen = tasks or _tasks(settings, devices[0], threads)
+    shown = f"{settings.engine}, model {settings.model}, {settings.precision} precision: {place}"
+    return Crew(devices, threads, chosen, shown, decoders)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _gpus(wanted: str) -> list[str]:
+    """GPUs by UUID: all of them, those that are named by number, or none."""
+    if wanted == NO_GPU:
+        return []
+    found = inventory()
+    if not wanted:
+        return [gpu.uuid for gpu in found]
+    by_index = {str(gpu.index): gpu.uuid for gpu in found}
+    names = [name.strip() for name in wanted.split(",") if name.strip()]
+    absent = [name for name in names if name not in by_index]
+    if absent:
+        raise CannotRun(
+            f"--gpus {wanted}: this machine has no usable GPU {', '.join(absent)}",
+            f'there are {len(found)}; "--gpus none" works on the CPU',
+        )
+    return [by_index[name] for name in names]
+
+
+def _tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
+    decode = _spec("batch.tasks:Decode", {})
+    if settings.engine == "whisper.cpp":
+        options = {
+            "model": settings.model,
+            "threads": threads,
+            "language": settings.language,
+            "beam": settings.beam,
+        }
+        return Tasks(decode, _spec("batch.whisper_cpp:WhisperCpp", options), is_command=True)
+    engine = {
+        "name": settings.engine,
+        "model": _model(settings, device),
+        "precision": settings.precision,
+        "threads": threads if device == CPU else 0,
+    }
+    listening = {
+        "language": settings.language,
+        "mode": settings.mode,
+        "beam": settings.beam,
+        "has_words": settings.words,
+        "batch_size": 8 if device == CPU else 16,
+    }
+    vocabulary = {
+        "vocabulary": _absolute(settings.vocabulary),
+        "replacements": _absolute(settings.replacements),
+    }
+    options = {"engine": engine, "listening": listening, "vocabulary": vocabulary}
+    return Tasks(decode, _spec("batch.tasks:Transcribe", options))
+
+
+def _spec(name: str, options: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(name, options, import_paths=(ROOT,))
+
+
+def _model(settings: BatchSettings, device: str) -> str:
+    """The model on this machine's disk; the original engine finds its own."""
+    if settings.engine == "openai-whisper":
+        path = Path(settings.model)
+        return str(path.resolve()) if path.exists() else settings.model
+    families = FamilySettings(whisper=ModelSettings(base=settings.model))
+    try:
+        return resolve_model(families, "whisper", device=device, cache_dir=settings.cache_dir).base
+    except ModelUnavailable as error:
+        raise CannotRun(
+            f"the model {settings.model} is not here and cannot be fetched",
+            "give --model a directory, or a name that the hub has",
+        ) from error
+
+
+def _absolute(path: Path | None) -> str | None:
+    return str(path.resolve()) if path else None

@@ -1,0 +1,191 @@
+"""Carries packs through the stages, so many at a time that the device always has its next one waiting.
+
+    conductor threads, one per pack in flight:
+
+    fetch ─► [decode: CPU children] ─► [transcribe: warm children, one per device] ─► write
+                   own limit                      own limit, own queue
+
+A conductor waits where its pack waits; each executor bounds its own stage. Since there are more conductors than
+workers, a decoded pack stands ready whenever a worker is. A pack that fails as a whole is taken apart, and its
+files are carried one by one: only the guilty one fails. Knows no model and no state file.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from batch.fetch import FetchFailed, local_path
+from batch.packing import Pack
+from batch.source import Asset
+from runner.errors import PoolClosed, RunnerError
+from runner.executor import Executor
+from runner.frames import JsonObject
+
+POLL_S = 0.2
+"""How often the waiting loop looks at whether it should stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one file."""
+
+    asset: Asset
+    audio_s: float = 0.0
+    elapsed_s: float = 0.0
+    outputs: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
+    code: str | None = None
+    """Why it failed; None if it did not."""
+    message: str = ""
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it was not the file's fault: the run was told to stop."""
+        return self.code == PoolClosed.code
+
+
+class Write(Protocol):
+    """What turns a finished transcript into files."""
+
+    def __call__(self, asset: Asset, transcript: Path, engine: JsonObject) -> Outcome:
+        """Write the outputs of one file; raises `OSError`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage that runs in children; its executor bounds it."""
+
+    name: str
+    executor: Executor
+    timeout_s: Callable[[float], float]
+    """From seconds of audio (0 if unknown) to how long a pack may take."""
+
+
+class Flow:
+    """Stages and where packs leave their intermediate files."""
+
+    def __init__(
+        self, stages: Sequence[Stage], write: Write, scratch: Path, in_flight: int
+    ) -> None:
+        """Describe the flow; it starts nothing.
+
+        Args:
+            stages: "decode" and "transcribe".
+            write: the last step, in the conductor's own thread.
+            scratch: emptied behind each pack.
+            in_flight: packs between fetching and writing.
+        """
+        self._stages = stages
+        self._write = write
+        self._scratch = scratch
+        self._in_flight = in_flight
+        self._numbers = itertools.count()
+        self.is_stopping = False
+
+    def run(
+        self,
+        packs: Iterable[Pack],
+        on_begin: Callable[[Pack], None],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Outcome]:
+        """Carry packs; yield each file's outcome as it comes.
+
+        Args:
+            packs: in the order of their start.
+            on_begin: called in this thread before a pack starts.
+            should_stop: asked often; once true no more packs start, those in flight are finished.
+        """
+        source = iter(packs)
+        running: set[Future[list[Outcome]]] = set()
+        with ThreadPoolExecutor(self._in_flight, "conductor") as conductors:
+            while True:
+                self.is_stopping = self.is_stopping or should_stop()
+                free = 0 if self.is_stopping else self._in_flight - len(running)
+                for pack in itertools.islice(source, free):
+                    on_begin(pack)
+                    running.add(conductors.submit(self.carry, pack))
+                if not running:
+                    return
+                done, running = wait(running, POLL_S, FIRST_COMPLETED)
+                for future in done:
+                    yield from future.result()
+
+    def carry(self, pack: Pack) -> list[Outcome]:
+        """Take one pack through everything."""
+        begun = time.monotonic()
+        folder = self._scratch / f"{next(self._numbers):06}"
+        folder.mkdir(parents=True)
+        try:
+            outcomes = self._carry(pack, folder)
+        except RunnerError as error:
+            if len(pack.assets) > 1 and not isinstance(error, PoolClosed):
+                return [o for asset in pack.assets for o in self.carry(Pack((asset,)))]
+            outcomes = [Outcome(a, code=error.code, message=str(error)) for a in pack.assets]
+        except OSError as error:
+            outcomes = [Outcome(a, code="DISK_FULL", message=str(error)) for a in pack.assets]
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+        share_s = (time.monotonic() - begun) / len(outcomes)
+        return [replace(outcome, elapsed_s=round(share_s, 3)) for outcome in outcomes]
+
+    def _carry(self, pack: Pack, folder: Path) -> list[Outcome]:
+        here, outcomes = fetched(pack, folder)
+        if not here:
+            return outcomes
+        item = {"pack": [{"path": str(path)} for _, path in here]}
+        told: JsonObject = {"item": item, "stages": {}}
+        for stage in self._stages:
+            values = self._pass(stage, told, folder / stage.name)
+            told["stages"][stage.name] = {"values": values, "folder": str(folder / stage.name)}
+        return outcomes + self._written([asset for asset, _ in here], told["stages"])
+
+    def _pass(self, stage: Stage, told: JsonObject, folder: Path) -> JsonObject:
+        folder.mkdir()
+        audio_s = _seconds(told["stages"])
+        future = stage.executor.submit(
+            {**told, "folder": str(folder)}, timeout_s=stage.timeout_s(audio_s), audio_s=audio_s
+        )
+        values: JsonObject = future.result()["values"]
+        return values
+
+    def _written(self, assets: Sequence[Asset], stages: JsonObject) -> list[Outcome]:
+        return list(written(assets, stages, self._write))
+
+
+def written(assets: Sequence[Asset], stages: JsonObject, write: Write) -> Iterator[Outcome]:
+    """Write the files of a pack that has been through all stages."""
+    transcribed = stages["transcribe"]
+    decoded = stages["decode"]["values"]["pack"]
+    engine = transcribed["values"].get("engine", {})
+    for asset, sound, file in zip(assets, decoded, transcribed["values"]["pack"], strict=True):
+        if "failed" in file:
+            yield Outcome(asset, code=file["failed"]["code"], message=file["failed"]["message"])
+            continue
+        outcome = write(asset, Path(transcribed["folder"], file["transcript"]), engine)
+        yield replace(outcome, audio_s=sound["seconds"])
+
+
+def fetched(pack: Pack, folder: Path) -> tuple[list[tuple[Asset, Path]], list[Outcome]]:
+    """The pack's files on this machine, and those that could not be brought here."""
+    here: list[tuple[Asset, Path]] = []
+    failed: list[Outcome] = []
+    for number, asset in enumerate(pack.assets):
+        try:
+            here.append((asset, local_path(asset, folder, number)))
+        except FetchFailed as error:
+            failed.append(Outcome(asset, code=error.code, message=str(error)))
+    return here, failed
+
+
+def _seconds(stages: JsonObject) -> float:
+    decoded: Any = stages.get("decode")
+    if decoded is None:
+        return 0.0
+    return float(sum(file.get("seconds", 0.0) for file in decoded["values"]["pack"]))

@@ -1,0 +1,244 @@
+"""A batch from beginning to end: list, plan, carry, note, report. The only writer of the state.
+
+    assets ─► plan (resume table) ─► outputs made again ─► packs ─► Flow ─► one record per file ─► exit code
+
+Everything that takes time happens elsewhere: in children, and in the flow's conductors.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from batch.crew import Crew, Tasks, choose_crew
+from batch.display import Display
+from batch.errors import BadData
+from batch.flow import Flow, Outcome
+from batch.packing import Pack, pack
+from batch.record import Record, Status
+from batch.resume import Outputs, Plan, Wishes, make_plan
+from batch.settings import BatchSettings
+from batch.shards import shard
+from batch.source import Asset, discover, read_assets
+from batch.staged import StagedFlow
+from batch.state_file import StateFile, read_state
+from batch.tally import Tally
+from batch.writing import Writer
+from runner.signals import Signals
+
+EXIT_DONE = 0
+EXIT_AGAIN = 75
+"""Interrupted, or failures are left that another run may repair."""
+EXIT_PARTIAL = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended; `report` is plain data."""
+
+    exit_code: int
+    report: dict[str, object]
+
+
+class Batch:
+    """One run."""
+
+    def __init__(
+        self,
+        settings: BatchSettings,
+        display: Display,
+        signals: Signals,
+        tasks: Tasks | None = None,
+    ) -> None:
+        """Describe the run; nothing is read or started yet.
+
+        Args:
+            settings: the command line.
+            display: who is told.
+            signals: when to stop.
+            tasks: other stages, for tests; None for the real ones.
+        """
+        self._settings = settings
+        self._display = display
+        self._signals = signals
+        self._tasks = tasks
+        self._writer = Writer(settings)
+        self._hash = settings.options_hash()
+        self._has_given_up = False
+
+    def run(self) -> Ended:
+        """Do everything that is to be done.
+
+        Raises:
+            BatchError: the run cannot begin.
+        """
+        assets = self._assets()
+        if self._settings.dry_run:
+            plan = self._plan(assets, read_state(self._settings.state_path))
+            self._say_plan(plan)
+            return Ended(EXIT_DONE, {"todo": len(plan.todo)})
+        with StateFile(self._settings.state_path) as state:
+            state.options = self._settings.shown()
+            state.records = self._migrated(state.records, assets)
+            plan = self._plan(assets, state.records)
+            self._say_plan(plan)
+            for asset in plan.rebuild:
+                self._writer.rebuild(asset)
+            for name in plan.missing:
+                state.put(name, replace(state.records[name], status=Status.MISSING))
+            return self._carry(plan.todo, state)
+
+    def _assets(self) -> list[Asset]:
+        settings = self._settings
+        if settings.assets is not None:
+            found = read_assets(settings.assets, settings.asset_url)
+        else:
+            found = discover(settings.input or "")
+        return shard(found[settings.skip :], *settings.shard_of)
+
+    def _plan(self, assets: Sequence[Asset], records: dict[str, Record]) -> Plan:
+        settings = self._settings
+        wishes = Wishes(
+            options_hash=self._hash,
+            redo_changed=settings.redo_changed,
+            retry_failed=settings.retry_failed,
+            retry_canceled=settings.retry_canceled,
+        )
+        outputs = Outputs(self._writer.are_whole, self._writer.can_rebuild)
+        return make_plan(assets, records, wishes, outputs)
+
+    def _migrated(self, records: dict[str, Record], assets: Sequence[Asset]) -> dict[str, Record]:
+        """Give records of version 1, which go by base name, the name that they have now."""
+        by_base: dict[str, list[str]] = {}
+        for asset in assets:
+            by_base.setdefault(asset.name.rpartition("/")[2], []).append(asset.name)
+        migrated: dict[str, Record] = {}
+        for name, record in records.items():
+            candidates = by_base.get(name, [])
+            if record.size is None and name not in candidates and candidates:
+                if len(candidates) > 1 and not self._settings.yes:
+                    raise BadData(
+                        f'the old state knows "{name}", which may be {" or ".join(candidates)}',
+                        "--yes takes it for the first of them",
+                    )
+                name = candidates[0]
+            migrated[name] = record
+        return migrated
+
+    def _say_plan(self, plan: Plan) -> None:
+        reasons = {str(action): count for action, count in plan.reasons.items()}
+        words = [f"{count} {action}" for action, count in reasons.items()]
+        if plan.missing:
+            words.append(f"{len(plan.missing)} not there any more")
+        self._display.say(
+            "plan", "; ".join(words) or "nothing found", todo=len(plan.todo), reasons=reasons
+        )
+
+    def _carry(self, todo: Sequence[Asset], state: StateFile) -> Ended:
+        tally = Tally(len(todo), time.monotonic())
+        if todo:
+            crew = choose_crew(self._settings, self._tasks)
+            self._display.say("crew", crew.shown, crew=crew.shown)
+            # Its name is fixed, so that what a killed run left is found here and removed.
+            scratch = state.path.with_name(f".{state.path.stem}.scratch")
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir(mode=0o700)
+            try:
+                self._work(crew, scratch, todo, state, tally)
+            finally:
+                crew.close(0.0)
+                shutil.rmtree(scratch, ignore_errors=True)
+        code = self._exit_code(state)
+        report = {**tally.report(time.monotonic()), "exit_code": code}
+        self._display.end(report)
+        return Ended(code, report)
+
+    def _work(
+        self, crew: Crew, scratch: Path, todo: Sequence[Asset], state: StateFile, tally: Tally
+    ) -> None:
+        def begin(started: Pack) -> None:
+            for asset in started.assets:
+                state.put(asset.name, self._begun(asset, state.records.get(asset.name)))
+
+        def should_stop() -> bool:
+            self._display.progress(tally)
+            if self._signals.wants_end_now:
+                crew.close(0.0)
+            wants_stop = self._signals.wants_stop or self._signals.wants_drain
+            return wants_stop or self._has_given_up
+
+        packs = pack(todo, self._settings.pack)
+        for outcome in self._outcomes(crew, scratch, packs, begin, should_stop):
+            state.put(outcome.asset.name, self._ended(outcome, state.records[outcome.asset.name]))
+            if not outcome.is_interrupted:
+                tally.count(outcome)
+                self._display.file(outcome)
+            self._has_given_up = self._has_given_up or self._is_too_much(tally)
+
+    def _outcomes(
+        self,
+        crew: Crew,
+        scratch: Path,
+        packs: Iterator[Pack],
+        begin: Callable[[Pack], None],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Outcome]:
+        settings = self._settings
+        if settings.isolation == "pool":
+            in_flight = settings.parallel or crew.in_flight
+            flow = Flow(crew.start(scratch), self._writer.write, scratch / "packs", in_flight)
+            return flow.run(packs, begin, should_stop)
+        staged = StagedFlow(
+            crew, self._writer.write, scratch, is_file_major=settings.isolation == "file"
+        )
+        return staged.run(packs, begin, should_stop)
+
+    def _begun(self, asset: Asset, before: Record | None) -> Record:
+        return Record(
+            status=Status.RUNNING,
+            path=asset.location,
+            size=asset.size,
+            mtime_ns=asset.mtime_ns,
+            attempts=(before.attempts if before else 0) + 1,
+            options_hash=self._hash,
+        )
+
+    def _ended(self, outcome: Outcome, begun: Record) -> Record:
+        if outcome.is_interrupted:
+            return replace(begun, status=Status.PENDING, attempts=begun.attempts - 1)
+        if outcome.code is not None:
+            return replace(
+                begun,
+                status=Status.FAILED,
+                error_code=outcome.code,
+                error_message=outcome.message,
+                elapsed_s=outcome.elapsed_s,
+            )
+        return replace(
+            begun,
+            status=Status.COMPLETE,
+            outputs=outcome.outputs,
+            audio_s=outcome.audio_s,
+            elapsed_s=outcome.elapsed_s,
+        )
+
+    def _is_too_much(self, tally: Tally) -> bool:
+        settings = self._settings
+        most = 1 if settings.fail_fast else settings.max_failures
+        return bool(most) and tally.failed >= most
+
+    def _exit_code(self, state: StateFile) -> int:
+        if self._signals.wants_end_now:
+            return self._signals.exit_code
+        records = state.records.values()
+        if any(r.status in (Status.PENDING, Status.RUNNING) for r in records):
+            return EXIT_AGAIN
+        if self._signals.wants_stop or self._has_given_up:
+            return EXIT_AGAIN
+        failed = [record for record in records if record.status is Status.FAILED]
+        if any(record.is_retryable for record in failed):
+            return EXIT_AGAIN
+        return EXIT_PARTIAL if failed else EXIT_DONE

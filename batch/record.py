@@ -1,0 +1,107 @@
+"""What is known about one file of a batch, and the form in which the state file keeps it.
+
+Field names in the file are those of version 1 (`uploadId`, `jobId`, `status`, `executionMode`) with more beside
+them. Pure: knows no file system.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Self
+
+
+class Status(StrEnum):
+    """Where a file is; the words stand in the state file."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    MISSING = "missing"
+    """It was there in an earlier run."""
+
+
+RETRYABLE = frozenset(
+    {
+        "NETWORK_ERROR",
+        "OOM_GPU",
+        "OOM_HOST",
+        "OOM_CGROUP",
+        "GPU_LOST",
+        "GPU_ERROR",
+        "DISK_FULL",
+        "NO_PROGRESS",
+        "RUNNER_INTERRUPTED",
+        "INTERNAL",
+    }
+)
+"""Codes of failures that may not happen again: they are tried once more by the next run."""
+MOST_ATTEMPTS = 3
+
+_NAMES = {
+    "upload_id": "uploadId",
+    "job_id": "jobId",
+    "status": "status",
+    "execution_mode": "executionMode",
+    "path": "path",
+    "size": "size",
+    "mtime_ns": "mtimeNs",
+    "attempts": "attempts",
+    "error_code": "lastErrorCode",
+    "error_message": "lastErrorMessage",
+    "outputs": "outputs",
+    "options_hash": "optionsHash",
+    "audio_s": "audioSeconds",
+    "elapsed_s": "elapsedSeconds",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One file's past."""
+
+    status: Status = Status.PENDING
+    path: str = ""
+    size: int | None = None
+    mtime_ns: int | None = None
+    attempts: int = 0
+    error_code: str | None = None
+    error_message: str | None = None
+    outputs: tuple[str, ...] = ()
+    """Names of the files it became, relative to the output directory."""
+    options_hash: str = ""
+    audio_s: float = 0.0
+    elapsed_s: float = 0.0
+    execution_mode: str = "local"
+    upload_id: str | None = None
+    job_id: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, Any]) -> Self:
+        """Read one entry of a state file, of either version.
+
+        Raises:
+            ValueError: a status that nobody writes.
+        """
+        values = {name: fields[key] for name, key in _NAMES.items() if key in fields}
+        values["status"] = _status(str(values.get("status", Status.PENDING)))
+        values["outputs"] = tuple(values.get("outputs", ()))
+        return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as it stands in the file; what is not known is left out."""
+        fields = {key: getattr(self, name) for name, key in _NAMES.items()}
+        return {key: value for key, value in fields.items() if value not in (None, "", ())}
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether a failed file deserves another run without being asked for."""
+        return self.error_code in RETRYABLE and self.attempts < MOST_ATTEMPTS
+
+
+def _status(word: str) -> Status:
+    """Our word; a remote job that waits for a worker is one that nobody has done yet."""
+    return Status.PENDING if word in ("queued", "queued_remote") else Status(word)

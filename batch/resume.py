@@ -1,0 +1,133 @@
+"""What to do with each file when a run starts: the table of resuming, row by row. Pure but for `has_outputs`.
+
+complete, outputs there, unchanged      skip
+complete, an output missing             make it again from the stored JSON; without one, do it again
+complete, the recording changed         do it again, and say so
+complete, other options                 skip and say so, or do it again with --redo-changed
+running                                 a run was interrupted: do it again
+pending                                 do it
+failed, may not happen again            do it again, a few times
+failed for good                         skip, unless --retry-failed
+canceled                                skip, unless --retry-canceled
+not there any more                      keep the record, mark it missing
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from batch.record import Record, Status
+from batch.source import Asset
+
+
+class Action(StrEnum):
+    """What happens to a file, and why."""
+
+    NEW = "new"
+    DONE = "already done"
+    REBUILD = "outputs made again from the stored JSON"
+    OUTPUT_LOST = "outputs missing, done again"
+    INPUT_CHANGED = "recording changed, done again"
+    OPTIONS_CHANGED = "other options, done again"
+    OPTIONS_KEPT = "done with other options; --redo-changed does them again"
+    INTERRUPTED = "interrupted, done again"
+    RETRIED = "failed before, tried again"
+    FAILED_FOR_GOOD = "failed for good; --retry-failed tries again"
+    CANCELED = "canceled; --retry-canceled does them"
+
+    @property
+    def is_work(self) -> bool:
+        """Whether the recording is transcribed."""
+        return self not in (
+            Action.DONE,
+            Action.REBUILD,
+            Action.OPTIONS_KEPT,
+            Action.FAILED_FOR_GOOD,
+            Action.CANCELED,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """The switches of a run that this table asks about."""
+
+    options_hash: str
+    redo_changed: bool = False
+    retry_failed: bool = False
+    retry_canceled: bool = False
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a run will do."""
+
+    todo: list[Asset] = field(default_factory=list)
+    rebuild: list[Asset] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    reasons: Counter[Action] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """How much of a finished file is still there."""
+
+    are_whole: Callable[[Asset], bool]
+    """Whether all wanted outputs exist and are not empty."""
+    can_rebuild: Callable[[Asset], bool]
+    """Whether the JSON that the others are made from exists."""
+
+
+def make_plan(
+    assets: Iterable[Asset], records: Mapping[str, Record], wishes: Wishes, outputs: Outputs
+) -> Plan:
+    """Decide about every file."""
+    plan = Plan()
+    names = set()
+    for asset in assets:
+        names.add(asset.name)
+        action = decide(asset, records.get(asset.name), wishes, outputs)
+        plan.reasons[action] += 1
+        if action.is_work:
+            plan.todo.append(asset)
+        elif action is Action.REBUILD:
+            plan.rebuild.append(asset)
+    plan.missing = [
+        name
+        for name, record in records.items()
+        if name not in names and record.status is not Status.MISSING
+    ]
+    return plan
+
+
+def decide(asset: Asset, record: Record | None, wishes: Wishes, outputs: Outputs) -> Action:
+    """Decide about one file."""
+    if record is None or record.status in (Status.PENDING, Status.MISSING):
+        return Action.NEW
+    if record.status is Status.RUNNING:
+        return Action.INTERRUPTED
+    if record.status is Status.CANCELED:
+        return Action.RETRIED if wishes.retry_canceled else Action.CANCELED
+    if record.status is Status.FAILED:
+        again = record.is_retryable or wishes.retry_failed or _is_changed(asset, record)
+        return Action.RETRIED if again else Action.FAILED_FOR_GOOD
+    return _decide_complete(asset, record, wishes, outputs)
+
+
+def _decide_complete(asset: Asset, record: Record, wishes: Wishes, outputs: Outputs) -> Action:
+    if _is_changed(asset, record):
+        return Action.INPUT_CHANGED
+    has_other_options = bool(record.options_hash) and record.options_hash != wishes.options_hash
+    if has_other_options and wishes.redo_changed:
+        return Action.OPTIONS_CHANGED
+    if not outputs.are_whole(asset):
+        return Action.REBUILD if outputs.can_rebuild(asset) else Action.OUTPUT_LOST
+    return Action.OPTIONS_KEPT if has_other_options else Action.DONE
+
+
+def _is_changed(asset: Asset, record: Record) -> bool:
+    """Whether size or time differ, as far as both are known."""
+    pairs = ((asset.size, record.size), (asset.mtime_ns, record.mtime_ns))
+    return any(now is not None and then is not None and now != then for now, then in pairs)

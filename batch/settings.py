@@ -1,0 +1,201 @@
+"""The command line of the batch runner: one schema for flags, checks and help. Starts nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from batch.errors import BadUsage
+
+STATE_NAME = "batch_state.json"
+FORMATS = ("json", "txt", "formatted", "srt", "vtt", "tsv")
+_SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
+
+
+class BatchSettings(BaseSettings):
+    """Transcribe a folder, a list or an address of recordings; run the same command again to go on.
+
+    The first TERM or INT finishes what is in flight and exits with 75; a second one ends at once.
+    """
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_hide_none_type=True,
+        cli_prog_name="batch_entry.py",
+        populate_by_name=True,
+    )
+
+    input: str | None = Field(None, description="folder, file, or URL (s3://, https://, file://)")
+    assets: Path | None = Field(
+        None, description="list of assets, such as assets_without_embeddings.json; never edited"
+    )
+    asset_url: str = Field("", description="where assets are, e.g. s3://bucket/{id}.mp3")
+    output: Path | None = Field(None, description="where results go; default: beside the input")
+    state: Path | None = Field(None, description=f"state file; default: {STATE_NAME} in the input")
+    threads: int = Field(
+        0, ge=0, validation_alias=AliasChoices("t", "threads"),
+        description="workers, each with the model loaded; 0: one per GPU, or one on the CPU",
+    )  # fmt: skip
+    model: str = Field(
+        "large-v3", validation_alias=AliasChoices("m", "model"),
+        description='name, directory, or "tiny" (bundled)',
+    )  # fmt: skip
+    yes: bool = Field(
+        default=False, validation_alias=AliasChoices("y", "yes"),
+        description="go on where somebody would be asked",
+    )  # fmt: skip
+    gpus: str = Field("", description='GPUs by number, "0,1"; default: all; "none": the CPU')
+    skip: int = Field(0, ge=0, description="leave out so many files at the start of the list")
+    parallel: int = Field(
+        0, ge=0, description="packs of files in flight; 0: as many as keep workers busy"
+    )
+    engine: Literal["faster-whisper", "openai-whisper", "whisper.cpp"] = "faster-whisper"
+    precision: str = Field("auto", description="auto, float32, float16, bfloat16, int8")
+    language: str | None = Field(
+        None, description="code such as en; default: detected in each file"
+    )
+    mode: Literal["batched", "sequential"] = Field("batched", description="how recordings are cut")
+    beam: int = Field(5, ge=1, le=20, description="beam width of the decoder")
+    words: bool = Field(default=True, description="whether words get times")
+    vocabulary: Path | None = Field(None, description="whisper_vocabulary.json")
+    replacements: Path | None = Field(None, description="replacement_map.json")
+    remove_fillers: bool = Field(
+        default=False, description="leave out the vocabulary's filter_words"
+    )
+    formats: str = Field("json,txt,formatted,srt", description=f"of {', '.join(FORMATS)}")
+    isolation: Literal["pool", "stage", "file"] = Field(
+        "pool", description="keep workers, or give memory back after a stage or a file"
+    )
+    pack: int = Field(32, ge=1, description="short files that travel together at most")
+    shard: str = Field("", description="i/N: the i-th of N equal parts of the work")
+    redo_changed: bool = Field(
+        default=False, description="do files again that were done with other options"
+    )
+    retry_failed: bool = Field(default=False, description="try files again that failed for good")
+    retry_canceled: bool = Field(default=False, description="do canceled files")
+    fail_fast: bool = Field(default=False, description="stop at the first failure")
+    max_failures: int = Field(0, ge=0, description="stop after so many failures; 0: never")
+    json_events: bool = Field(
+        default=False,
+        validation_alias=AliasChoices("json"),
+        description="one JSON line per event on stdout",
+    )
+    dry_run: bool = Field(default=False, description="only say what would be done")
+    webhook: str = Field("", description="URL that is told the end as JSON")
+    email: str = Field("", description="address that is told the end")
+    smtp: str = Field("localhost:25", description="mail server for --email")
+    cache_dir: Path = Field(Path.home() / ".cache" / "scriptorium", description="models of a hub")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the library's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags only: a batch must not depend on what else stands in the environment."""
+        return (init_settings,)
+
+    @property
+    def format_names(self) -> tuple[str, ...]:
+        """The wanted outputs; the JSON always, since all others can be made from it again."""
+        chosen = [name.strip() for name in self.formats.split(",") if name.strip()]
+        return tuple(dict.fromkeys(["json", *chosen]))
+
+    @property
+    def shard_of(self) -> tuple[int, int]:
+        """Which part of how many."""
+        found = _SHARD.fullmatch(self.shard)
+        return (int(found[1]), int(found[2])) if found else (1, 1)
+
+    @property
+    def state_path(self) -> Path:
+        """Where the state is: in the input folder if that is one of this machine; each shard its own."""
+        if self.state is not None:
+            return self.state
+        name = STATE_NAME
+        if self.shard:
+            name = "batch_state.{}-of-{}.json".format(*self.shard_of)
+        return self._home / name
+
+    @property
+    def output_dir(self) -> Path:
+        """Where results go."""
+        return self.output or self._home
+
+    @property
+    def _home(self) -> Path:
+        if self.input and "://" not in self.input:
+            place = Path(self.input)
+            return place if place.is_dir() else place.parent
+        if self.assets:
+            return self.output or self.assets.parent
+        return self.output or Path.cwd()
+
+    def options_hash(self) -> str:
+        """A short name for everything that changes what is written about a recording."""
+        names = ("engine", "model", "language", "mode", "beam", "words", "remove_fillers")
+        options = {name: getattr(self, name) for name in names}
+        for name in ("vocabulary", "replacements"):
+            path: Path | None = getattr(self, name)
+            options[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path else None
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:16]
+
+    def shown(self) -> dict[str, Any]:
+        """The options as they stand in the state file."""
+        return self.model_dump(
+            mode="json", exclude={"webhook", "email", "smtp", "cache_dir", "yes"}
+        )
+
+
+def load_settings(argv: Sequence[str]) -> BatchSettings:
+    """Read the command line.
+
+    Raises:
+        BadUsage: with every problem, not only the first.
+        SystemExit: after `--help`, with 0.
+    """
+    try:
+        cli: CliSettingsSource[Any] = CliSettingsSource(BatchSettings, cli_parse_args=list(argv))
+        settings = BatchSettings(_cli_settings_source=cli)
+    except SettingsError as error:
+        raise BadUsage(str(error), "see --help for all flags") from error
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
+        )
+        raise BadUsage("; ".join(problems), "see --help for what is allowed") from error
+    problem = _contradiction(settings)
+    if problem:
+        raise BadUsage(problem, "see --help")
+    return settings
+
+
+def _contradiction(settings: BatchSettings) -> str:
+    if (settings.input is None) == (settings.assets is None):
+        return "either --input or --assets is needed"
+    unknown = set(settings.format_names) - set(FORMATS)
+    if unknown:
+        return f"--formats: {', '.join(sorted(unknown))} is none of {', '.join(FORMATS)}"
+    part, parts = settings.shard_of
+    if settings.shard and (not _SHARD.fullmatch(settings.shard) or part > parts):
+        return f"--shard: expected i/N with i from 1 to N, got {settings.shard!r}"
+    return ""

@@ -1,0 +1,92 @@
+"""Packs through stages that give their memory back: for machines on which not everything fits at once.
+
+    stage   a window of packs through decoding, its children end; then through the model, …
+    file    each pack through all stages, a fresh child for each
+
+The order and the isolation are the process engine's (`runner.stages`); here its results become outcomes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from batch.crew import Crew, timeout_s
+from batch.flow import Outcome, Write, fetched, written
+from batch.packing import Pack
+from batch.source import Asset
+from runner.stages import FileResult, Stage, StageWorkflow
+
+WINDOW = 50
+"""Packs that go through a stage together."""
+
+
+class StagedFlow:
+    """Runs packs window by window."""
+
+    def __init__(self, crew: Crew, write: Write, scratch: Path, *, is_file_major: bool) -> None:
+        self._crew = crew
+        self._write = write
+        self._scratch = scratch
+        self._is_file_major = is_file_major
+
+    def run(
+        self,
+        packs: Iterable[Pack],
+        on_begin: Callable[[Pack], None],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Outcome]:
+        """Carry packs; a stop is heeded between windows."""
+        source = iter(packs)
+        window = 1 if self._is_file_major else WINDOW
+        while not should_stop() and (chunk := list(itertools.islice(source, window))):
+            for pack in chunk:
+                on_begin(pack)
+            yield from self._carry(chunk)
+
+    def _carry(self, chunk: list[Pack]) -> Iterator[Outcome]:
+        begun = time.monotonic()
+        folder = self._scratch / "fetched"
+        ready: list[list[tuple[Asset, Path]]] = []
+        for number, pack in enumerate(chunk):
+            (folder / str(number)).mkdir(parents=True)
+            here, failed = fetched(pack, folder / str(number))
+            yield from failed
+            if here:
+                ready.append(here)
+        items = [{"pack": [{"path": str(path)} for _, path in here]} for here in ready]
+        workflow = StageWorkflow(
+            self._stages(), self._crew.site(self._scratch, "stages", self._crew.devices)
+        )
+        run = workflow.run_file_major if self._is_file_major else workflow.run_stage_major
+        again: list[Pack] = []
+        for here, result in zip(ready, run(items), strict=True):
+            assets = [asset for asset, _ in here]
+            if result.error is not None and len(assets) > 1:
+                again += [Pack((asset,)) for asset in assets]
+                continue
+            share_s = (time.monotonic() - begun) / len(assets)
+            outcomes = self._outcomes(assets, result)
+            yield from (replace(outcome, elapsed_s=round(share_s, 3)) for outcome in outcomes)
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(self._scratch / "stages", ignore_errors=True)
+        if again:
+            yield from self._carry(again)
+
+    def _stages(self) -> list[Stage]:
+        tasks = self._crew.tasks
+        return [
+            Stage("decode", tasks.decode),
+            Stage("transcribe", tasks.transcribe, timeout_s=timeout_s(24 * 3600.0)),
+        ]
+
+    def _outcomes(self, assets: list[Asset], result: FileResult) -> list[Outcome]:
+        if result.error is not None:
+            code, message = result.error.code, str(result.error)
+            return [Outcome(asset, code=code, message=message) for asset in assets]
+        stages = {name: output.to_json() for name, output in result.outputs.items()}
+        return list(written(assets, stages, self._write))

@@ -1,0 +1,87 @@
+"""The batch runner: argv in, files and an exit code out; decides nothing itself.
+
+python batch_entry.py --input FOLDER [--output FOLDER] [-m MODEL]     transcribe, or go on
+python batch_entry.py merge --state WHOLE.json PART.json …            join the states of shards
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from batch.errors import BatchError
+from batch.settings import BatchSettings, load_settings
+
+PROGRAM = "batch_entry.py"
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run a batch, or join the states of several; returns the exit code."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    try:
+        if argv[:1] == ["merge"]:
+            return merge_states(argv[1:])
+        return transcribe(load_settings(argv))
+    except BatchError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+
+
+def transcribe(settings: BatchSettings) -> int:
+    """Run the batch and tell whoever wants to know."""
+    from batch import notice
+    from batch.display import Display
+    from batch.loop import Batch
+    from pipelines.errors import PipelineError
+    from runner.signals import Signals
+
+    signals = Signals()
+    display = Display(sys.stdout, sys.stderr, is_json=settings.json_events)
+    try:
+        with signals.installed(), display:
+            ended = Batch(settings, display, signals).run()
+    except PipelineError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        return 65
+    if signals.wants_stop:
+        print("Run the same command again to go on.", file=sys.stderr)
+    if settings.webhook:
+        notice.post(settings.webhook, ended.report)
+    if settings.email:
+        notice.mail(settings.email, settings.smtp, ended.report)
+    return ended.exit_code
+
+
+def merge_states(argv: Sequence[str]) -> int:
+    """Join the states of shards into one."""
+    from batch.shards import merge
+
+    parser = argparse.ArgumentParser(prog=f"{PROGRAM} merge", description=merge_states.__doc__)
+    parser.add_argument("--state", type=Path, required=True, help="the joined state")
+    parser.add_argument("parts", type=Path, nargs="+", help="states of the shards")
+    options = parser.parse_args(argv)
+    count = merge(options.parts, options.state)
+    print(f"{options.state} knows {count} files.")
+    return 0
+
+
+def finish_output() -> None:
+    """Let a reader that has gone away (`… --json | head`) end the program without a complaint."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    finally:
+        finish_output()
