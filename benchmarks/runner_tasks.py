@@ -23,11 +23,13 @@ class Work:
         time.sleep(self._load_s)
 
     def run(self, item: Item) -> Item:
-        """Hash, crash or do nothing."""
+        """Hash, so many times, or crash; tells how long the bare loop took."""
         if item.get("crash"):
             os.abort()
-        burn(item.get("iterations", 0))
-        return {}
+        begun = time.perf_counter()
+        for _ in range(item.get("times", 1)):
+            burn(item.get("iterations", 0))
+        return {"loop_s": time.perf_counter() - begun}
 
 
 def burn(iterations: int) -> None:
@@ -78,4 +80,14 @@ class Hold:
         """Stay long enough to be seen from outside."""
         del item
         time.sleep(0.3)
+        return {}
+
+
+class Both(Hold):
+    """The same with all models in one process, one after the other for every item."""
+
+    def run(self, item: Item) -> Item:
+        """Stay as long as the stages would."""
+        for _ in self._sizes_bytes:
+            super().run(item)
         return {}
