@@ -4,14 +4,16 @@
                  └─ every few minutes and every few epochs: save the whole state
 
 A model family brings a `TrainingTask`; the loop knows no audio, no text and no jobs. Batches are a
-function of the epoch, the learning rate one of the share of the run that is done, and random numbers
-come from generators that are part of the state: on a CPU a resumed run equals an uninterrupted one.
+function of the epoch, the learning rate one of the share of the run that is done, and the random numbers
+of a batch one of its place in the run: on a CPU a resumed run equals an uninterrupted one, and a run of
+several processes (team.py) one that takes the same steps alone.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -27,6 +29,7 @@ from pipelines.training.checkpoint import CheckpointStore
 from pipelines.training.metrics_csv import MetricsLog
 from pipelines.training.recipe import Recipe
 from pipelines.training.state import load_state, save_state
+from pipelines.training.team import ALONE, Team
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +110,7 @@ def fit(
     config: Recipe,
     home: Path,
     progress: Progress,
+    team: Team = ALONE,
 ) -> FitResult:
     """Train until the epochs are over or nothing improves; goes on from what `home` holds.
 
@@ -114,10 +118,10 @@ def fit(
 
     Raises:
         TrainingDiverged: the loss stopped being a number, twice.
+        SystemExit: in every process of a team but its writer, when the run is over or stopped.
     """
-    run = _Run(task, optimizer, config, home, progress)
+    run = _Run(task, optimizer, config, home, progress, team)
     with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
         resumed_at = run.resume()
         while run.has_more():
             try:
@@ -126,6 +130,8 @@ def fit(
                 run.start_over()
                 continue
             run.finish_epoch()
+    if not team.writes:
+        raise SystemExit(0)
     return run.result(resumed_at)
 
 
@@ -158,6 +164,24 @@ class _Position:
     loss_weight: float = 0.0
 
 
+@dataclass(slots=True)
+class _Sums:
+    """What one process has to add to a step; plain values, so that a team can exchange them."""
+
+    weight: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+    is_finite: bool = True
+    touched: frozenset[int] = frozenset()
+    """Numbers of the parameters that have a gradient."""
+
+    def add(self, other: _Sums) -> None:
+        self.weight += other.weight
+        self.is_finite &= other.is_finite
+        self.touched |= other.touched
+        for name, value in other.parts.items():
+            self.parts[name] = self.parts.get(name, 0.0) + value
+
+
 class _Run(Generic[BatchT]):
     def __init__(
         self,
@@ -166,8 +190,10 @@ class _Run(Generic[BatchT]):
         config: Recipe,
         home: Path,
         progress: Progress,
+        team: Team,
     ) -> None:
         self.task = task
+        self.team = team
         self.optimizer = optimizer
         self.config = config
         self.progress = progress
@@ -182,8 +208,9 @@ class _Run(Generic[BatchT]):
 
     def resume(self) -> int | None:
         """Go on from the newest intact state; returns its epoch, None for a fresh start."""
-        newest = self.states.latest()
+        newest = self.team.follow(self.states.latest())
         if newest is None:
+            self._cut_curve_back()
             return None
         self._load(newest)
         logger.info("resumed at epoch %d, step %d", self.at.epoch, self.at.step)
@@ -221,7 +248,8 @@ class _Run(Generic[BatchT]):
         is_last = completed == self.config.epochs
         if is_last or completed % self.config.evaluate_every_epochs == 0:
             row.update(self._evaluate(completed))
-        self.metrics.append(completed, row)
+        if self.team.writes:
+            self.metrics.append(completed, row)
         self.at.epoch, self.at.in_epoch = completed, 0
         self.at.loss_sums, self.at.loss_weight = {}, 0.0
         if is_last or completed % self.config.checkpoint_every_epochs == 0:
@@ -229,7 +257,7 @@ class _Run(Generic[BatchT]):
 
     def start_over(self) -> None:
         """Go back to the last good state with half the learning rate, once."""
-        newest = self.states.latest()
+        newest = self.team.follow(self.states.latest())
         if newest is None or self.at.rate_scale < 1.0:
             raise TrainingDiverged(
                 "The training became unstable; a smaller learning rate or more recordings may help."
@@ -247,28 +275,51 @@ class _Run(Generic[BatchT]):
     def _step(self, batches: Sequence[BatchT]) -> bool:
         """One optimiser step over the mean of its batches; skipped when a loss is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
-        weights = 0.0
-        sums: dict[str, float] = {}
-        for batch in batches:
-            loss = self.task.loss(batch)
-            total = loss.total.item()
-            if not math.isfinite(total):
-                return False
-            torch.autograd.backward([loss.total * loss.weight])
-            weights += loss.weight
-            for name, value in {"total_loss": total, **loss.parts}.items():
-                sums[name] = sums.get(name, 0.0) + value * loss.weight
-        for parameter in self.task.model.parameters():
-            if parameter.grad is not None:
-                parameter.grad.div_(weights)
+        step = _Sums()
+        for sums in self.team.gather(self._accumulate(self.team.share(batches))):
+            step.add(sums)
+        if not step.is_finite:
+            return False
+        gradients = self._gradients(step.touched)
+        self.team.add_up(gradients)
+        for gradient in gradients:
+            gradient.div_(step.weight)
         norm = nn.utils.clip_grad_norm_(self.task.model.parameters(), self.config.clip_norm)
         if not math.isfinite(norm.item()):
             return False
         self.optimizer.step()
-        self.at.loss_weight += weights
-        for name, value in sums.items():
+        self.at.loss_weight += step.weight
+        for name, value in step.parts.items():
             self.at.loss_sums[name] = self.at.loss_sums.get(name, 0.0) + value
         return True
+
+    def _accumulate(self, batches: Sequence[tuple[int, BatchT]]) -> _Sums:
+        """Add up the gradients of batches, each with its place in the step."""
+        sums = _Sums()
+        for place, batch in batches:
+            dice = random.Random(f"{self.config.seed}/{self.at.epoch}/{self.at.in_epoch}/{place}")
+            torch.manual_seed(dice.getrandbits(63))
+            loss = self.task.loss(batch)
+            total = loss.total.item()
+            if not math.isfinite(total):
+                return _Sums(is_finite=False)
+            torch.autograd.backward([loss.total * loss.weight])
+            values = {"total_loss": total, **loss.parts}
+            parts = {name: value * loss.weight for name, value in values.items()}
+            sums.add(_Sums(loss.weight, parts))
+        parameters = enumerate(self.task.model.parameters())
+        sums.touched = frozenset(index for index, one in parameters if one.grad is not None)
+        return sums
+
+    def _gradients(self, touched: frozenset[int]) -> list[Tensor]:
+        """The gradients that somebody in the team has; zeros where it is somebody else."""
+        gradients = []
+        for index, parameter in enumerate(self.task.model.parameters()):
+            if index in touched:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                gradients.append(parameter.grad)
+        return gradients
 
     def _set_rates(self, epochs_done: float) -> None:
         done = epochs_done / self.config.epochs
@@ -282,9 +333,12 @@ class _Run(Generic[BatchT]):
         message = f"Checking the model after epoch {epoch} of {self.config.epochs}"
         self.task.model.eval()
         with torch.no_grad():
-            evaluation = self.task.evaluate(lambda: self._poll(message, 1.0))
+            # All measure, which costs no time, and the writer's numbers count: GPUs may differ.
+            mine = self.task.evaluate(lambda: self._poll(message, 1.0))
+        evaluation = self.team.follow(mine)
         if self.at.best_score is None or evaluation.score < self.at.best_score:
-            self.bests.save(self.at.step, self.task.export)
+            if self.team.writes:
+                self.bests.save(self.at.step, self.task.export)
             self.at.best_score, self.at.best_epoch = evaluation.score, epoch
             self.at.best_metrics, self.at.stale = dict(evaluation.metrics), 0
         else:
@@ -294,11 +348,15 @@ class _Run(Generic[BatchT]):
     def _poll(self, message: str, epoch_fraction: float) -> None:
         """Report, and save the state before passing on whatever tells us to stop."""
         fraction = (self.at.epoch + epoch_fraction) / self.config.epochs
-        try:
-            self.progress(message, epoch=self.at.epoch, fraction=fraction)
-        except BaseException:
+        reason: BaseException | None = None
+        if self.team.writes:
+            try:
+                self.progress(message, epoch=self.at.epoch, fraction=fraction)
+            except BaseException as stop:  # noqa: BLE001  the others have to hear of it first
+                reason = stop
+        if self.team.follow(reason is not None):
             self._save()
-            raise
+            raise reason or SystemExit(0)
 
     def _save(self) -> None:
         facts = asdict(self.at)
@@ -306,10 +364,16 @@ class _Run(Generic[BatchT]):
         def write(directory: Path) -> None:
             save_state(directory, self.task.model, self.optimizer, facts)
 
-        self.states.save(self.at.step, write)
+        if self.team.writes:
+            self.states.save(self.at.step, write)
         self.saved_at_s = time.monotonic()
 
     def _load(self, directory: Path) -> None:
         facts: dict[str, Any] = load_state(directory, self.task.model, self.optimizer)
         self.at = _Position(**facts)
-        self.metrics.cut_back(self.at.epoch)
+        self._cut_curve_back()
+
+    def _cut_curve_back(self) -> None:
+        """Forget what a run that died wrote after its last state."""
+        if self.team.writes:
+            self.metrics.cut_back(self.at.epoch)

@@ -5,7 +5,8 @@ A model family's configuration is a `Recipe` with its own settings added; the lo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,3 +31,7 @@ class Recipe:
     """A smaller held-out part says nothing: with fewer, none is held out."""
     precision: str = "auto"
     seed: int = 0
+
+    def for_team(self, size: int) -> Self:
+        """Give each of `size` processes the same number of batches in every step."""
+        return replace(self, accumulate=-(-self.accumulate // size) * size)

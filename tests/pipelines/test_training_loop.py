@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from threading import Barrier
 
 import pytest
 import torch
@@ -13,6 +16,7 @@ from pipelines.errors import TrainingDiverged
 from pipelines.progress import ignore_progress
 from pipelines.training.loop import Evaluation, Loss, best_so_far, fit, rate_factor
 from pipelines.training.recipe import Recipe
+from pipelines.training.team import ALONE, Team
 
 
 class LineTask:
@@ -52,10 +56,10 @@ class LineTask:
         save_file(dict(self.model.state_dict()), directory / "model.safetensors")
 
 
-def _fit(task, home, progress=ignore_progress, **settings):
+def _fit(task, home, progress=ignore_progress, team=ALONE, **settings):
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=0.05, weight_decay=0.0)
     config = Recipe(**{"epochs": 6, "seed": 3, **settings})
-    return fit(task, optimizer, config, home, progress), optimizer
+    return fit(task, optimizer, config, home, progress, team), optimizer
 
 
 def _weights(task):
@@ -153,6 +157,77 @@ def test_accumulated_batches_equal_one_large_one(tmp_path):
     _fit(apart, tmp_path / "apart")
     _fit(together, tmp_path / "together")
     assert torch.allclose(_weights(apart), _weights(together), atol=1e-6)
+
+
+@dataclass(frozen=True)
+class Threads(Team):
+    """A team within one process: its members meet at a barrier and look at one table."""
+
+    barrier: Barrier = field(default_factory=lambda: Barrier(2))
+    table: dict = field(default_factory=dict)
+
+    def gather(self, mine):
+        self.table[self.rank] = mine
+        self.barrier.wait(30)
+        everyones = [self.table[rank] for rank in range(self.size)]
+        self.barrier.wait(30)
+        return everyones
+
+    def add_up(self, tensors):
+        sums = [sum(parts) for parts in zip(*self.gather(list(tensors)), strict=True)]
+        self.barrier.wait(30)
+        for tensor, total in zip(tensors, sums, strict=True):
+            tensor.copy_(total)
+        self.barrier.wait(30)
+
+
+def _fit_together(home, progress=ignore_progress, tasks=None):
+    """Two members, the second in a thread; returns their tasks and how the second ended."""
+    tasks = tasks or [LineTask(batches_per_step=2, dropout=0.0) for _ in range(2)]
+    writer = Threads(0, 2)
+    other = replace(writer, rank=1)
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(_fit, tasks[1], home, team=other)
+        try:
+            _fit(tasks[0], home, progress, team=writer)
+        finally:
+            end = ending.exception(30)
+    return tasks, end
+
+
+def test_two_that_train_together_learn_what_one_learns(tmp_path):
+    """Each takes half of every step; only the first leaves anything on the disk."""
+    alone = LineTask(batches_per_step=2, dropout=0.0)
+    _fit(alone, tmp_path / "alone")
+    tasks, end = _fit_together(tmp_path / "together")
+    assert [task.calls for task in tasks] == [alone.calls / 2] * 2
+    assert torch.equal(_weights(tasks[0]), _weights(tasks[1]))
+    assert torch.allclose(_weights(tasks[0]), _weights(alone), atol=1e-6)
+    assert isinstance(end, SystemExit)
+    names = [sorted(path.name for path in (tmp_path / n).iterdir()) for n in ("alone", "together")]
+    assert names[0] == names[1]
+
+
+def test_a_team_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path):
+    """The writer hears of it, and all end."""
+    whole, _ = _fit_together(tmp_path / "whole")
+    with pytest.raises(StopAt.Stopped):
+        _fit_together(tmp_path / "parts", StopAt(6))
+    resumed, _ = _fit_together(tmp_path / "parts")
+    assert torch.equal(_weights(resumed[0]), _weights(whole[0]))
+    assert torch.equal(_weights(resumed[1]), _weights(whole[1]))
+
+
+def test_a_bad_loss_of_one_member_costs_all_one_step(tmp_path):
+    """Nobody steps with half of the gradients."""
+    tasks = [LineTask(batches_per_step=2, dropout=0.0, bad_calls=bad) for bad in ((), (2,))]
+    _fit_together(tmp_path, tasks=tasks)
+    assert torch.equal(_weights(tasks[0]), _weights(tasks[1]))
+
+
+def test_every_member_of_a_team_gets_batches_in_every_step():
+    """The number of batches to a step is rounded up."""
+    assert [Recipe(epochs=1, accumulate=n).for_team(2).accumulate for n in (1, 2, 3)] == [2, 2, 4]
 
 
 def test_training_stops_when_nothing_improves(tmp_path):

@@ -32,6 +32,7 @@ from pipelines.progress import Progress
 from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import check_same_run
+from pipelines.training.team import join_team
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
 
@@ -84,14 +85,15 @@ def train(
         EmptyCorpus, DeviceUnavailable, BadCheckpoint, TrainingDiverged: in words for the user.
         BaseException: whatever `progress` raises; state and best model so far are on disk then.
     """
-    processor = choose_device(device)
+    team = join_team()
+    processor = team.device(choose_device(device))
+    progress = team.report(progress)
     data.home.mkdir(parents=True, exist_ok=True)
+    own = team.scratch(data.home)
     recogniser = _starting_point(config, data)
-    corpus = prepare(
-        data.clips, recogniser.vocabulary, config, data.home / "features.f32", progress
-    )
-    config = config.fitted_to(corpus.duration_s)
-    check_same_run(data.home, _facts(config, corpus, recogniser.vocabulary))
+    corpus = prepare(data.clips, recogniser.vocabulary, config, own / "features.f32", progress)
+    config = config.fitted_to(corpus.duration_s).for_team(team.size)
+    check_same_run(own, _facts(config, corpus, recogniser.vocabulary))
     training, validation = split(corpus.examples, config, data.start)
     if config.speeds:
         training = at_other_speeds(corpus, training, data.clips, config.speeds, progress)
@@ -104,7 +106,7 @@ def train(
         validation=validation,
     )
     task.move_to(processor, dtype)
-    result = fit(task, _optimizer(recogniser, config), config, data.home, progress)
+    result = fit(task, _optimizer(recogniser, config), config, data.home, progress, team)
     texts = chain((clip.text for clip in data.clips), data.texts)
     poll = partial(progress, "Choosing how to read", epoch=result.epochs_completed)
     finished = finish(

@@ -31,9 +31,7 @@ def log_mel(waveform: Tensor, n_mels: int = N_MELS) -> Tensor:
     Raises:
         ValueError: The waveform is too short to be padded by reflection.
     """
-    mel = mel_filters(n_mels).to(waveform.device) @ linear_magnitude(
-        waveform
-    )
+    mel = mel_filters(n_mels).to(waveform.device) @ linear_magnitude(waveform)
     return mel.clamp(min=MEL_FLOOR).log()
 
 

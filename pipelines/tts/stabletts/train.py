@@ -21,6 +21,7 @@ from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import check_same_run
+from pipelines.training.team import join_team
 from pipelines.tts.stabletts.dataset import Corpus, prepare
 from pipelines.tts.stabletts.model import StableTTS
 from pipelines.tts.stabletts.reference import choose
@@ -73,18 +74,21 @@ def train(
         EmptyCorpus, DeviceUnavailable, BadCheckpoint, TrainingDiverged: In words for the user.
         BaseException: Whatever `progress` raises; state and best voice so far are on disk then.
     """
-    processor = choose_device(device)
+    team = join_team()
+    processor = team.device(choose_device(device))
     data.home.mkdir(parents=True, exist_ok=True)
     model, vocabulary = _starting_point(config, data)
-    config = replace(config, model=model.config)
-    corpus = prepare(data.clips, vocabulary, config.limits, data.cache_dir, progress)
-    check_same_run(data.home, _facts(config, corpus, vocabulary))
+    config = replace(config.for_team(team.size), model=model.config)
+    progress = team.report(progress)
+    with team.writer_first():
+        corpus = prepare(data.clips, vocabulary, config.limits, data.cache_dir, progress)
+    check_same_run(team.scratch(data.home), _facts(config, corpus, vocabulary))
     task = _task(model, vocabulary, config, corpus)
     width = config.model.hidden_channels
     # A convolution of F filters multiplies matrices far wider than the hidden state alone.
     wide = max(width, config.model.filter_channels)
     task.move_to(processor, choose_dtype(config.precision, processor, width=wide))
-    result = fit(task, task.optimizer(), config, data.home, progress)
+    result = fit(task, task.optimizer(), config, data.home, progress, team)
     return _summary(result, task, corpus, data.home)
 
 
