@@ -47,6 +47,7 @@ logger = logging.getLogger(__name__)
 
 CHILD_ENTRY = "gitlab_jobs.job_child:run"
 POLL_S = 0.5
+GIB = 1 << 30
 WISHES = (CancelReason.USER_CANCELED, CancelReason.JOB_REMOVED)
 """What a person asked for in the manifest, where a sync can make it vanish again."""
 
@@ -189,7 +190,7 @@ class Attempt:
             log_path=self._workspace.log_path,
             device=self._place.device,
             environment=self._bench.child_environment,
-            limits=_limits(self._bench.settings.grace_s, self._place.threads),
+            limits=_limits(self._bench.settings, self._place.threads),
         )
 
     def _await_child(self, tick: Callable[[], CancelReason | None]) -> ChildExit:
@@ -362,12 +363,13 @@ def _tell_the_story(job: Job, outcome: Outcome) -> None:
     logger.info("job %s ended: %s%s", job.job_id, ended, f" ({detail})" if detail else "")
 
 
-def _limits(grace_s: float, threads: int | None) -> Limits:
+def _limits(settings: WorkerSettings, threads: int | None) -> Limits:
     """Standard limits, but an operator in a hurry is not kept waiting after the time of grace."""
-    standard = Limits()
+    standard, grace_s, memory_gb = Limits(), settings.grace_s, settings.job_memory_gb
     return replace(
         standard,
         grace_s=grace_s,
         term_grace_s=min(standard.term_grace_s, grace_s),
+        memory_bytes=None if memory_gb is None else int(memory_gb * GIB),
         threads=threads,
     )

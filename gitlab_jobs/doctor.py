@@ -17,6 +17,7 @@ from gitlab_jobs.errors import ConfigError, StoreError
 from gitlab_jobs.model_source import TINY
 from gitlab_jobs.settings import ModelSettings, WorkerSettings
 from gitlab_jobs.store import ProjectCatalog
+from runner.cgroup import NoGroups, find_home
 from runner.gpu import inventory
 
 LOW_DISK_BYTES = 10 << 30
@@ -47,6 +48,7 @@ def examine(settings: WorkerSettings, catalog: ProjectCatalog) -> list[Finding]:
     return [
         *_server(catalog),
         *_disk(settings.work_dir),
+        *_memory(),
         *_gpus(),
         *_libraries(),
         *_models(settings),
@@ -90,6 +92,16 @@ def _disk(work_dir: Path) -> Iterator[Finding]:
         yield _bad("work directory", text, "free some space, or choose another --work-dir")
     else:
         yield _good("work directory", text)
+
+
+def _memory() -> Iterator[Finding]:
+    """Both are good; the operator should know which it is. A service may have what a shell has not."""
+    try:
+        place = find_home().memory
+    except NoGroups as reason:
+        yield _good("memory limits of jobs", f"soft when started like this: {reason}")
+        return
+    yield _good("memory limits of jobs", f"hard, by control groups below {place}")
 
 
 def _gpus() -> Iterator[Finding]:

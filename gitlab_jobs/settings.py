@@ -132,6 +132,12 @@ class WorkerSettings(BaseSettings):
         ge=0,
         description="seconds that a process keeps its model for the next inference job; 0: not at all",
     )
+    job_memory_gb: float | None = Field(
+        None,
+        gt=0,
+        description="main memory one job may hold, with all that it starts; enforced by a control "
+        "group where this machine lends one, else by looking every two seconds",
+    )
     keep_jobs: int = Field(5, ge=-1, description="finished job directories to keep; -1: all")
     project_dir: Path | None = Field(
         None, description="work on this local checkout instead of a GitLab server"
