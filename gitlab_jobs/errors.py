@@ -9,6 +9,7 @@ Knows no transport and no format: adapters translate their own failures into the
     │  │  └─ OutcomeUnknown     the change may or may not have happened: read back, then decide
     │  ├─ Denied                the credential is refused (401)
     │  ├─ Forbidden             this project or branch refuses us (403, archived, protected)
+    │  ├─ TooLarge              the request holds more than the server takes: send less at once
     │  ├─ Missing               a path, project or object is not there
     │  ├─ AlreadyExists         a path that had to be absent is there (claim lost)
     │  ├─ Conflict              somebody moved the branch or the file: read again, apply again
@@ -70,6 +71,12 @@ class Forbidden(StoreError):
     """The account may not do this in this project."""
 
     code = "FORBIDDEN"
+
+
+class TooLarge(StoreError):
+    """One request held more than the server, or a proxy before it, takes (413)."""
+
+    code = "TOO_LARGE"
 
 
 class Missing(StoreError):

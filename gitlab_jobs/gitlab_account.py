@@ -84,6 +84,8 @@ def _token(session: GitLabSession) -> dict[str, Any]:
             hint="is the server up?",
             exit_code=EXIT_UNAVAILABLE,
         ) from error
+    except Denied:
+        raise
     except StoreError:
         return {}
     return found if isinstance(found, dict) else {}

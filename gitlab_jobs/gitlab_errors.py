@@ -22,6 +22,7 @@ from gitlab_jobs.errors import (
     Forbidden,
     Missing,
     StoreError,
+    TooLarge,
     Unavailable,
 )
 
@@ -47,8 +48,8 @@ _NOT_A_URL = (
     requests.exceptions.MissingSchema,
 )
 _RETRIED = frozenset({408, 425, 500, 502, 503, 504, 520, 521, 522, 523, 524})
-# A database lock was not obtained, or a limit refused the request before it did anything.
-_REFUSED_FOR_NOW = frozenset({409, 429})
+# A lock was not obtained, a precondition failed, or a limit refused: before anything was done.
+_REFUSED_FOR_NOW = frozenset({409, 412, 429})
 
 
 class RequestFailed(Unavailable):
@@ -75,6 +76,10 @@ class NotData(RequestFailed):
     """A page for people came instead of data: a proxy, a maintenance notice, or no GitLab at all."""
 
 
+class Gone(Missing):
+    """What was asked for is not there, or not for us to see (404): a project, not just a file of it."""
+
+
 class Untrusted(Unavailable):
     """The server's certificate is not signed by anybody we trust; nothing was sent to it."""
 
@@ -87,6 +92,9 @@ class NotAnAddress(StoreError):
     """The server's URL cannot be used at all."""
 
 
+_KINDS: dict[int, type[StoreError]] = {403: Forbidden, 404: Gone, 413: TooLarge}
+
+
 def refusal(response: requests.Response) -> StoreError:
     """The error that a reply of status 400 or more stands for."""
     text = reply_text(response)
@@ -94,18 +102,14 @@ def refusal(response: requests.Response) -> StoreError:
     said = f"{status} from {_place(response)}: {text}"
     if status == 401:
         return Denied(f"GitLab refused the access token ({text})")
-    if status in _RETRIED or status in _REFUSED_FOR_NOW or _is_rate_limit(status, text):
+    if status in _RETRIED or status in _REFUSED_FOR_NOW or _is_rate_limit(response, text):
         return RequestFailed(
             said,
             sent=status in _RETRIED,
             status=status,
             retry_after_s=retry_after_s(response),
         )
-    if status == 403:
-        return Forbidden(said)
-    if status == 404:
-        return Missing(said)
-    return _bad_request(text, said) if status == 400 else StoreError(said)
+    return _bad_request(text, said) if status == 400 else _KINDS.get(status, StoreError)(said)
 
 
 def fault(error: requests.RequestException | HTTPError, place: str) -> StoreError:
@@ -179,8 +183,10 @@ def _bad_request(text: str, said: str) -> StoreError:
     return StoreError(said)
 
 
-def _is_rate_limit(status: int, text: str) -> bool:
-    return status == 403 and "rate limit" in text.lower()
+def _is_rate_limit(response: requests.Response, text: str) -> bool:
+    """Whether a 403 means "not now"; the reply to a HEAD has no words."""
+    says_so = "rate limit" in text.lower() or "Retry-After" in response.headers
+    return response.status_code == 403 and says_so
 
 
 def _place(response: requests.Response) -> str:

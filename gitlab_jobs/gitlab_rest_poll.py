@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from gitlab_jobs.errors import Forbidden, Missing
+from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_session import GitLabSession
 from gitlab_jobs.paths import JOBS_FOLDER, MANIFEST_PATH
 from gitlab_jobs.store import ProjectRef, ProjectView
@@ -58,10 +59,9 @@ class RestPoll:
     def _look(self, project: ProjectRef, known: ProjectView | None) -> ProjectView:
         files = self._session.client.projects.get(project.id, lazy=True).files
         try:
-            head = self._session.call(lambda: files.head(MANIFEST_PATH, "HEAD"))
+            blob_id = self._session.call(lambda: _blob_id(files.head(MANIFEST_PATH, "HEAD")))
         except (Missing, Forbidden):
             return ProjectView(project, None, None, None)
-        blob_id = str(head["X-Gitlab-Blob-Id"])
         if known is not None and known.manifest_blob_id == blob_id:
             manifest = known.manifest
         else:
@@ -76,3 +76,11 @@ class RestPoll:
             lambda: remote.commits.list(query_parameters=query, get_all=False)
         )
         return next((str(commit.id) for commit in commits), None)
+
+
+def _blob_id(headers: Mapping[str, Any]) -> str:
+    """What a look at a file's head tells; a reply without it came from something else than GitLab."""
+    try:
+        return str(headers["X-Gitlab-Blob-Id"])
+    except KeyError as error:
+        raise RequestFailed("a reply without the file's headers", sent=True) from error

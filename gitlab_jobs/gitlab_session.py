@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitlab_jobs.backoff import retrying
 from gitlab_jobs.errors import Denied, Forbidden, Missing, StoreError
+from gitlab_jobs.git_objects import is_blob
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_transport import ServerClock, Transport, TransportOptions, blocks
 
@@ -125,6 +126,8 @@ class GitLabSession:
                     content += block
                     if len(content) >= max_bytes:
                         break
+            if len(content) < max_bytes and not is_blob(content, object_id):
+                raise RequestFailed(f"not the bytes of blob {object_id}", sent=True)
             return content[:max_bytes]
 
         return self.call(receive)

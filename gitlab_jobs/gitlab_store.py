@@ -23,7 +23,7 @@ from gitlab_jobs.gitlab_archive import (
     ArchiveTooLarge,
     read_archive,
 )
-from gitlab_jobs.gitlab_errors import RequestFailed
+from gitlab_jobs.gitlab_errors import Gone, RequestFailed
 from gitlab_jobs.gitlab_queries import MAX_PATHS_AT_ONCE, PROJECT_GID, READ, Blob, blobs_of
 from gitlab_jobs.gitlab_session import GitLabSession, GraphQLUnsupported
 from gitlab_jobs.gitlab_transport import blocks
@@ -131,7 +131,7 @@ class GitLabStore:
             if error.sent:
                 raise OutcomeUnknown(f"a commit may or may not have happened: {error}") from error
             raise
-        except Forbidden as error:
+        except (Forbidden, Gone) as error:
             raise Forbidden(f"branch {branch} of {self._project.path}: {error}") from error
         return Committed(str(commit.id), _first_parent(commit.attributes))
 
@@ -154,7 +154,8 @@ class GitLabStore:
             entries = self._session.call(
                 lambda: self._remote.repository_tree(query_parameters=query, get_all=True)
             )
-        except Missing:  # before GitLab 17.7 a missing folder is an empty list
+        except Missing as error:  # before GitLab 17.7 a missing folder is an empty list
+            _raise_if_project_is_gone(error)
             return ()
         return tuple(str(entry["path"]) for entry in entries if entry["type"] == "blob")
 

@@ -38,6 +38,7 @@ SCARCE_SHARE = 0.1
 """Below this share of the rate limit the rest is spread over the time until it is renewed."""
 DENIED_PAUSE_S = 300.0
 """After a 401 the token is tried again at most this often: servers ban addresses that go on."""
+READS = frozenset({"GET", "HEAD"})
 GIT_USER = "oauth2"
 BLOCK_BYTES = 64 << 10
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -175,6 +176,9 @@ class Transport(requests.Session):
         if response.status_code >= 400:
             with response:
                 self._refuse(response)
+        if response.is_redirect and response.request.method not in READS:
+            response.close()
+            raise Astray(f"{place} was sent elsewhere: is this the server's own address?")
         if is_html(response.headers):
             response.close()
             raise NotData(f"an HTML page instead of data from {place}", sent=True, status=502)
@@ -191,6 +195,11 @@ class Transport(requests.Session):
                 yield response
             except (requests.RequestException, HTTPError) as error:
                 raise fault(error, f"{method} {url.split('?', 1)[0]}") from error
+
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """Where to follow a reply: only a read is asked again, elsewhere, without asking anybody."""
+        is_read = resp.request.method in READS
+        return super().get_redirect_target(resp) if is_read else None
 
     def rebuild_auth(
         self, prepared_request: requests.PreparedRequest, response: requests.Response

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gitlab_jobs.errors import Missing, StoreError
+from gitlab_jobs.errors import StoreError
 from gitlab_jobs.gitlab_errors import RequestFailed
 from gitlab_jobs.gitlab_session import GitLabSession
 from gitlab_jobs.lfs import Pointer
@@ -88,10 +88,7 @@ def _post(
         json=body,
         headers={"Accept": MEDIA_TYPE, "Content-Type": MEDIA_TYPE},
         auth=session.transport.basic_auth,
-        allow_redirects=False,
     )
-    if reply.is_redirect:
-        raise Missing(f"project {project.path} has moved")
     try:
         entries = reply.json()["objects"]
     except (ValueError, KeyError, TypeError) as error:

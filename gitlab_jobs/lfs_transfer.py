@@ -35,6 +35,8 @@ logger = logging.getLogger(__name__)
 PROGRESS_S = 1.0
 MAX_POINTER_DEPTH = 3
 WRONG_BYTES_TRIES = 3
+SEND_ROUNDS = 3
+"""Whatever answered an upload kindly, the server's own word counts: what it lacks is sent again."""
 MISSING_TRIES = 2
 MISSING_PAUSE_S = 0.5
 """A replicated server may not know yet what it was sent a moment ago."""
@@ -92,18 +94,22 @@ class LfsTransfer:
         ready = 0
         for portion in portions(list(sources)):
             actions = request_batch(self._session, project, "upload", portion).actions
-            lacking = [pointer for pointer in portion if pointer.oid in actions]
-            ready += len(portion) - len(lacking)
-            work: dict[Pointer, Work[None]] = {
-                pointer: partial(
-                    self._upload, project, pointer, sources[pointer], actions[pointer.oid]
-                )
-                for pointer in lacking
-            }
-            self._in_parallel(work, partial(_tell, progress, ready, len(sources)))
-            ready += len(lacking)
-            if lacking:
-                self._confirm(project, lacking)
+            for _ in range(SEND_ROUNDS):
+                work: dict[Pointer, Work[None]] = {
+                    pointer: partial(
+                        self._upload, project, pointer, sources[pointer], actions[pointer.oid]
+                    )
+                    for pointer in portion
+                    if pointer.oid in actions
+                }
+                before = ready + len(portion) - len(work)
+                self._in_parallel(work, partial(_tell, progress, before, len(sources)))
+                actions = self._lacking(project, list(work))
+                if not actions:
+                    break
+            else:
+                raise RequestFailed(f"the server did not keep {len(actions)} objects", sent=True)
+            ready += len(portion)
         progress(ready, len(sources))
         return pointers
 
@@ -217,19 +223,16 @@ class LfsTransfer:
         limits = self._session.options
         with file.open("rb") as source:
             body = _Body(source, pointer.size, abandoned)
-            reply = self._session.transport.put(
+            self._session.transport.put(
                 link.href,
                 data=body if pointer.size else b"",
                 headers=headers,
                 auth=NoAuth(),
-                allow_redirects=False,
                 timeout=(
                     limits.transfer_read_s,
                     limits.transfer_read_s + pointer.size / FINALISE_BYTES_S,
                 ),
             )
-        if reply.is_redirect:
-            raise StoreError(f"object {pointer.oid} was not taken in, but sent elsewhere")
         with self._lock:
             self.counts.uploaded_bytes += pointer.size
 
@@ -251,14 +254,14 @@ class LfsTransfer:
                 raise
             return use(fresh[pointer.oid])
 
-    def _confirm(self, project: ProjectRef, pointers: Sequence[Pointer]) -> None:
+    def _lacking(self, project: ProjectRef, pointers: Sequence[Pointer]) -> Mapping[str, Action]:
         """Ask for the same uploads again: an object that is there gets no action."""
-        for attempt in range(MISSING_TRIES + 1):
+        actions: Mapping[str, Action] = {}
+        for attempt in range(MISSING_TRIES + 1 if pointers else 0):
             actions = request_batch(self._session, project, "upload", pointers).actions
-            if not actions:
-                return
-            self._session.stop.wait(_jitter(attempt))
-        raise StoreError(f"the server did not keep {len(actions)} of {len(pointers)} objects")
+            if not actions or self._session.stop.wait(_jitter(attempt)):
+                break
+        return actions
 
     def _in_parallel(
         self, work: Mapping[Pointer, Work[Done]], tell: Callable[[int], None]

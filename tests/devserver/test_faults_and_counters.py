@@ -72,6 +72,15 @@ def test_a_forced_status_carries_body_and_headers_and_ends_by_itself(server: Dev
     assert create(server, "forced.txt").status_code == 201
 
 
+def test_a_forced_redirect_may_lead_back_to_the_address_that_was_asked(server: DevServer) -> None:
+    """`{url}` stands for it, with its query; the second request is let through."""
+    headers = {"Location": "{url}"}
+    server.set_faults(action="status", status=302, headers=headers, count=1)
+    found = get(server, "projects?simple=true")
+    assert found.status_code == 200
+    assert [reply.headers["Location"] for reply in found.history] == ["/api/v4/projects?simple=true"]
+
+
 def test_a_forced_body_may_be_json(server: DevServer) -> None:
     """As GitLab's own application limits answer."""
     server.set_faults(action="status", status=503, body={"message": "exhausted"})

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from support.certificates import self_signed
 from support.devserver import DevServer, user, write_world
 from support.gitlab_clients import clear, quick_session
 from support.http_stub import HttpStub, Reply
@@ -132,24 +132,7 @@ def test_a_server_that_sends_everybody_elsewhere_is_a_mistake_in_the_settings() 
 
 def test_a_certificate_that_nobody_vouches_for_is_not_accepted(tmp_path: Path) -> None:
     """Code 77, and nothing is sent to a server that may be anybody."""
-    certificate = tmp_path / "both.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=localhost",
-    ]
-    command += ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "cert.pem")]
-    subprocess.run(command, check=True, capture_output=True)
-    parts = [(tmp_path / name).read_text() for name in ("key.pem", "cert.pem")]
-    certificate.write_text("".join(parts))
-    with HttpStub(lambda _request: Reply(), certificate) as stub:
+    with HttpStub(lambda _request: Reply(), self_signed(tmp_path)) as stub:
         error = refused(stub.url, "some-token")
     assert "certificate" in str(error)
     assert "REQUESTS_CA_BUNDLE" in error.hint

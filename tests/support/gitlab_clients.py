@@ -29,9 +29,12 @@ def quick_session(
     retry: RetryOptions = QUICK,
     storage_hosts: frozenset[str] = frozenset(),
     reload_token: Callable[[], str] | None = None,
+    read_s: float = 5.0,
 ) -> GitLabSession:
     """A session that tries again at once and gives up soon."""
-    options = TransportOptions(retry=retry, read_s=5.0, storage_hosts=storage_hosts)
+    options = TransportOptions(
+        retry=retry, read_s=read_s, transfer_read_s=read_s, storage_hosts=storage_hosts
+    )
     return GitLabSession(url, token, stop=stop, options=options, reload_token=reload_token)
 
 
