@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pysubs2
 import pytest
 from support.fake_callbacks import RecordingCallbacks, job_context, project_data, utterance
 from support.speech import spoken_clip
@@ -43,7 +44,12 @@ def test_recorded_verses_get_their_text(tmp_path):
     assert result.facts["verses_transcribed"] == 2
     assert result.facts["skipped"][0].startswith("MAT 1:3: the recording could not be read")
     assert result.checkpoint_path is None
-    report = callbacks.repository / "gpu_jobs/job_mmkbkzk0_abc/transcription.tsv"
+    folder = callbacks.repository / "gpu_jobs/job_mmkbkzk0_abc"
+    shown = {path.name: pysubs2.load(str(path)) for path in (folder / "subtitles").iterdir()}
+    assert sorted(shown) == ["MAT_1_1.srt", "MAT_1_2.srt"]
+    assert "".join(e.plaintext for e in shown["MAT_1_1.srt"]).replace("\n", " ") == changes[0].text
+    assert not [path for path in folder.rglob("*") if path.suffix == ".json"]
+    report = folder / "transcription.tsv"
     worst = report.read_text("utf-8").splitlines()[1].split("\t")
     assert worst[0] == "MAT 1:3"
     assert (None, "Reading recording 2 of 3") in callbacks.heartbeats

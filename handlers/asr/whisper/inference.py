@@ -6,9 +6,11 @@ from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage, Utte
 from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import JobResult
 from handlers import corpus
+from handlers.asr.whisper import subtitles
 from handlers.base import Heartbeat
 from pipelines.asr.whisper.engine import Listening, open_engine
 from pipelines.asr.whisper.files import Result, transcribe_files
+from pipelines.asr.whisper.transcript import Transcript
 from pipelines.errors import AudioUnreadable
 
 ENGINE = "faster-whisper"
@@ -30,14 +32,12 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
         )
         heartbeat = Heartbeat(callbacks)
         heartbeat(f"Listening with {engine.info}")
-        results = transcribe_files(
-            engine, [audio for _, audio in spoken], Listening(job.language), heartbeat
-        )
-        heard = [
-            _heard(utterance, result)
-            for (utterance, _), result in zip(spoken, results, strict=True)
-        ]
-    return corpus.publish(job_context, callbacks, data, heard)
+        paths = [audio for _, audio in spoken]
+        results = list(transcribe_files(engine, paths, Listening(job.language), heartbeat))
+    pairs = list(zip((utterance for utterance, _ in spoken), results, strict=True))
+    transcripts = [(u, result) for u, result in pairs if isinstance(result, Transcript)]
+    subtitles.publish(job_context, callbacks, transcripts)
+    return corpus.publish(job_context, callbacks, data, [_heard(*pair) for pair in pairs])
 
 
 def _heard(utterance: Utterance, result: Result) -> corpus.Heard:
