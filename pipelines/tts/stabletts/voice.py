@@ -23,7 +23,7 @@ from pipelines.tts.stabletts.reference import Reference
 from pipelines.tts.stabletts.symbols import SYMBOLS
 from pipelines.tts.stabletts.text import FrontEnd, TextSettings
 from pipelines.tts.stabletts.vocabulary import Vocabulary
-from pipelines.tts.stabletts.weights import is_safetensors, load_model, read_state
+from pipelines.tts.stabletts.weights import called, is_safetensors, load_model, read_state
 
 FILE_NAME = "voice.safetensors"
 HEADER = "voice"  # the entry of the safetensors header that carries our JSON
@@ -85,7 +85,7 @@ def load_voice(path: Path, settings: TextSettings | None = None) -> Voice:
         spelling = settings or TextSettings(FrontEnd.UROMAN_ENGLISH)
         if model.config.n_vocab != len(SYMBOLS) or spelling.front_end is FrontEnd.CHARACTERS:
             raise BadCheckpoint(
-                f"{path.name} does not say how its {model.config.n_vocab} symbols are spelt"
+                f"{called(path)} does not say how its {model.config.n_vocab} symbols are spelt"
             )
         return Voice(model, Vocabulary(SYMBOLS, spelling))
     try:
@@ -94,9 +94,9 @@ def load_voice(path: Path, settings: TextSettings | None = None) -> Voice:
         mel, facts = description["mel"], dict(description["facts"])
         reference = _reference(mel_of_reference, description, config)
     except (KeyError, TypeError, ValueError) as error:
-        raise BadCheckpoint(f"the description in {path.name} is damaged: {error}") from error
+        raise BadCheckpoint(f"the description in {called(path)} is damaged: {error}") from error
     if mel != mel_settings() or len(vocabulary) != config.n_vocab:
-        raise BadCheckpoint(f"{path.name} was trained with other settings: {mel}")
+        raise BadCheckpoint(f"{called(path)} was trained with other settings: {mel}")
     return Voice(load_model(state, config), vocabulary, facts, reference)
 
 
@@ -119,7 +119,7 @@ def _description(path: Path) -> dict[str, Any] | None:
     try:
         description = json.loads(text)
     except ValueError as error:
-        raise BadCheckpoint(f"the description in {path.name} is damaged: {error}") from error
+        raise BadCheckpoint(f"the description in {called(path)} is damaged: {error}") from error
     if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise BadCheckpoint(f"{path.name} was written by a newer version")
+        raise BadCheckpoint(f"{called(path)} was written by a newer version")
     return description

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
@@ -31,9 +32,9 @@ _UNREADABLE = (
     EOFError,
     ValueError,
     KeyError,
-    pickle.UnpicklingError,
     SafetensorError,
 )
+_HASH = re.compile(r"[0-9a-f]{40,}")
 HEAD_WIDTH = 64  # of the published weights; shapes do not tell the number of heads
 
 
@@ -46,16 +47,28 @@ def read_state(path: Path) -> dict[str, Tensor]:
     try:
         if is_safetensors(path):
             return dict(load_file(path))
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of odd pickles, which are refused anyway
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # The library advises to load it without this protection: no advice for a user.
+        raise BadCheckpoint(
+            f"{called(path)} is not a file of weights, or holds code, which is never run"
+        ) from error
     except _UNREADABLE as error:
         raise BadCheckpoint(
-            f"{path.name} is not a file of weights: {_first_line(error)}"
+            f"{called(path)} is not a file of weights: {_first_line(error)}"
         ) from error
     if not isinstance(state, dict) or not state:
-        raise BadCheckpoint(f"{path.name} holds no state dict")
+        raise BadCheckpoint(f"{called(path)} holds no state dict")
     if not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        raise BadCheckpoint(f"{path.name} holds more than named tensors")
+        raise BadCheckpoint(f"{called(path)} holds more than named tensors")
     return state
+
+
+def called(path: Path) -> str:
+    """Name a file as a user knows it; files of a store by content have no such name."""
+    return "the model" if _HASH.fullmatch(path.stem) else path.name
 
 
 def is_safetensors(path: Path) -> bool:
