@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from pipelines.tts.stabletts.compiled_search import compiled_search
 
 MAX_TOKEN_FRAMES = 200  # ≈ 2.3 s: a longer token is a mistake, and must not allocate minutes
 
@@ -28,8 +28,8 @@ def frame_scores(y: Tensor, mu: Tensor) -> Tensor:
 def search(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
     """Find the best monotonic alignment: every token in order, none skipped.
 
-    Exact, and a tie keeps the later token. Runs where the scores are: on the host one pass of NumPy rows over
-    the whole batch, on a device the same pass in torch without a copy back.
+    Exact, and a tie keeps the later token. Runs where the scores are: on the host as one compiled loop, on a
+    device as rows of torch operations without a copy back.
 
     Args:
         scores: `(b, t, x)`, higher is better.
@@ -49,50 +49,10 @@ def search(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
     scores = scores.detach().to(torch.float32)
     if scores.device.type != "cpu":
         return search_on_device(scores, frames, tokens)
-    return torch.from_numpy(_search_rows(scores.numpy(), frames.numpy(), tokens.numpy()))
-
-
-def _search_rows(
-    scores: NDArray[np.float32], frames: NDArray[np.int64], tokens: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Search with three vector operations per frame over all items and tokens."""
-    batch, length, width = scores.shape
-    # One flat row holds (b, 1 + x): the best sum that ends in each token at the current frame, led
-    # by "before the first token", which is reachable only before the first frame. Flat, because
-    # the shifted views then are contiguous.
-    stride = width + 1
-    best = np.full(batch * stride + 1, -np.inf, dtype=np.float32)
-    before, ends = best[:-1:stride], best[:-1].reshape(batch, stride)[:, 1:]
-    stay, come = best[1:-1], best[:-2]
-    better = np.empty(batch * stride, dtype=np.float32)
-    better_ends = better.reshape(batch, stride)[:, :-1]
-    came = np.empty((length, batch * stride - 1), dtype=np.bool_)
-
-    before[:] = 0.0
-    for row, moved in zip(scores.transpose(1, 0, 2), came, strict=True):
-        np.less(stay, come, out=moved)
-        np.maximum(stay, come, out=better[:-1])
-        np.add(better_ends, row, out=ends)
-        before[:] = -np.inf
-    return _walk_back(came, frames, tokens, stride)
-
-
-def _walk_back(
-    came: NDArray[np.bool_], frames: NDArray[np.int64], tokens: NDArray[np.int64], stride: int
-) -> NDArray[np.int64]:
-    """Follow the moves from each item's last frame and token to the first: `(b, t)`."""
-    length, batch = len(came), len(frames)
-    starts = np.arange(batch) * stride
-    active = np.arange(length)[:, None] < frames
-    shortest = int(frames.min())
-    position = starts + tokens - 1
-    path = np.empty((length, batch), dtype=np.int64)
-    for j in range(length - 1, 0, -1):
-        path[j] = position
-        moved = came[j].take(position)
-        position -= moved if j < shortest else moved & active[j]
-    path[0] = position
-    return np.ascontiguousarray(np.where(active, path - starts, 0).T)
+    path = torch.zeros(scores.shape[:2], dtype=torch.int64)
+    arrays = (scores.contiguous().numpy(), frames.numpy(), tokens.numpy(), path.numpy())
+    compiled_search()(*arrays)
+    return path
 
 
 def search_on_device(scores: Tensor, frames: Tensor, tokens: Tensor) -> Tensor:
