@@ -36,6 +36,7 @@ class EncoderShape:
     heads: int
     intermediate_size: int
     convolution_kernel: int
+    relative_positions: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,6 +18,7 @@ from torch import nn
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertForCTC
 from transformers.utils import logging as transformers_logging
 
+from pipelines.asr.w2v2bert.attention import look_positions_up
 from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, FRAME_S, RecogniserConfig
 from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
@@ -81,11 +82,13 @@ def build(config: RecogniserConfig, vocabulary: Vocabulary) -> Recogniser:
         conv_depthwise_kernel_size=shape.convolution_kernel,
         feature_projection_input_dim=FEATURE_SIZE,
         output_hidden_size=shape.hidden_size,
-        position_embeddings_type=None,
+        position_embeddings_type="relative_key" if shape.relative_positions else None,
         conformer_conv_dropout=0.0,
         **_ctc_settings(vocabulary),
     )
-    return Recogniser(Wav2Vec2BertForCTC(settings), vocabulary)
+    network = Wav2Vec2BertForCTC(settings)
+    look_positions_up(network)
+    return Recogniser(network, vocabulary)
 
 
 def load_base(directory: Path, vocabulary: Vocabulary) -> Recogniser:
@@ -183,6 +186,7 @@ def _from_pretrained(
         wrong = ", ".join(sorted(map(str, [*missing, *report["mismatched_keys"]]))[:5])
         raise BadCheckpoint(f"The model's weights are incomplete or of another shape: {wrong}.")
     typed: nn.Module = network
+    look_positions_up(typed)
     return typed
 
 
