@@ -263,15 +263,15 @@ class Attempt:
             self._bench.mask,
         )
         try:
-            publisher.publish(ending, state, self._patience())
+            written = publisher.publish(ending, state, self._patience())
         except LeaseLost as lost:
             self._note_loss(lost.reason)
             return None
         except StoreError as error:
             logger.error("the end of job %s could not be written yet: %s", job_id, error)
             return None
-        _tell_the_story(self.job, ending.outcome)
-        return state
+        _tell_the_story(self.job, written)
+        return written.state
 
     def _leave(self, outcome: Outcome) -> None:
         """End without a final state: the job is somebody else's, or this worker is stopping."""

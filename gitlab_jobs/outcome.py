@@ -86,6 +86,15 @@ def judge(ended: ChildExit, asked_to_stop: CancelReason | None) -> Outcome:
     return _failed(f"{_MESSAGES[ended.verdict]} {_SEE_LOG}", ended.verdict.value)
 
 
+def too_large() -> Outcome:
+    """The end of a job whose results the server does not take, not even in parts."""
+    return _failed(
+        "The results could not be saved: a notebook of this project is larger than the server takes "
+        "in one piece. Please ask whoever runs the server to allow larger requests.",
+        "TOO_LARGE",
+    )
+
+
 def _finished(ended: ChildExit) -> Outcome:
     try:
         result = wire.RESULT.validate_python(ended.result)

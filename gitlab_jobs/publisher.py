@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import PurePosixPath
@@ -22,13 +22,14 @@ from gitlab_jobs.codex.apply import EditContext
 from gitlab_jobs.composition import compose
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.ending import Ending
-from gitlab_jobs.errors import StoreError
+from gitlab_jobs.errors import StoreError, TooLarge
 from gitlab_jobs.job import Job, JobState
 from gitlab_jobs.joblog import compose_log
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Ledger, Standing
 from gitlab_jobs.mending import mend
 from gitlab_jobs.outbox import Contents
+from gitlab_jobs.outcome import Outcome, too_large
 from gitlab_jobs.publication import Journal, Publication, new_mark
 from gitlab_jobs.response import Response, ResponseResult
 from gitlab_jobs.resume import removal
@@ -39,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 PART_CELLS = 1000
 """More cells than this are not written in one commit, nor more than this in one of several."""
+SMALL_PART_CELLS = 50
+"""The same, once the server has found a commit too large."""
 PART_PAUSE_S = 2.0
 
 
@@ -53,8 +56,11 @@ class Publisher:
     username: str
     mask: Callable[[bytes], bytes]
 
-    def publish(self, ending: Ending, state: JobState, patience: Patience) -> None:
-        """Commit the end.
+    def publish(self, ending: Ending, state: JobState, patience: Patience) -> Outcome:
+        """Commit the end; in small parts if the server finds it too large at once.
+
+        Returns:
+            What was written: a failure if even a small part was too large.
 
         Raises:
             LeaseLost: the job is not ours any more; nothing was written.
@@ -63,7 +69,21 @@ class Publisher:
         job = self.lease.job
         self.ledger.note(self.store.project, job.job_id, Standing.PUBLISHING)
         reach("publish.intended")
-        self._publish_parts(ending.published_contents(), patience)
+        for most_cells in (PART_CELLS, SMALL_PART_CELLS):
+            try:
+                self._publish(ending, state, patience, most_cells)
+            except TooLarge as error:
+                logger.warning("job %s: %s", job.job_id, error)
+            else:
+                return ending.outcome
+        failed = replace(ending, outcome=too_large())
+        self._publish(failed, JobState.FAILED, patience, PART_CELLS)
+        return failed.outcome
+
+    def _publish(
+        self, ending: Ending, state: JobState, patience: Patience, most_cells: int
+    ) -> None:
+        self._publish_parts(ending.published_contents(), patience, most_cells)
         fields = _final_fields(ending, self.lease.response)
         final = _Noted(partial(self._changes, ending), self._journal)
         committed = self.lease.finish(final, patience, state, final.mark, **fields)
@@ -72,16 +92,17 @@ class Publisher:
             is_this = publication.mark == final.mark
             self._mend(publication, committed if is_this else None, patience)
         reach("publish.mended")
-        self.ledger.note(self.store.project, job.job_id, Standing.DONE, self.lease.response)
+        job_id = self.lease.job.job_id
+        self.ledger.note(self.store.project, job_id, Standing.DONE, self.lease.response)
         reach("publish.noted")
 
-    def _publish_parts(self, contents: Contents, patience: Patience) -> None:
+    def _publish_parts(self, contents: Contents, patience: Patience, most_cells: int) -> None:
         """Write the cells of a large job ahead of its end, notebook by notebook, with pauses.
 
         A person's editor copes badly with thousands of new files at once. A part that is on the branch
         composes to nothing when it is tried again, so a crash in between repeats none.
         """
-        for number, (notebook, part) in enumerate(parts_of(contents)):
+        for number, (notebook, part) in enumerate(parts_of(contents, most_cells)):
             if number:
                 patience.enough.wait(PART_PAUSE_S)
             cells = _Noted(partial(self._cells, part), self._journal)
@@ -155,17 +176,17 @@ class _Noted:
         return self.publication.mark
 
 
-def parts_of(contents: Contents) -> list[tuple[str, Contents]]:
+def parts_of(contents: Contents, most_cells: int) -> list[tuple[str, Contents]]:
     """Notebooks and what to write into each ahead of the final commit; nothing for a small job."""
-    if sum(len(changes) for changes in contents.changes.values()) <= PART_CELLS:
+    if sum(len(changes) for changes in contents.changes.values()) <= most_cells:
         return []
     return [
         (
             notebook,
-            Contents(changes={notebook: changes[start : start + PART_CELLS]}, takes=contents.takes),
+            Contents(changes={notebook: changes[start : start + most_cells]}, takes=contents.takes),
         )
         for notebook, changes in contents.changes.items()
-        for start in range(0, len(changes), PART_CELLS)
+        for start in range(0, len(changes), most_cells)
     ]
 
 

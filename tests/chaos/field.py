@@ -87,6 +87,16 @@ class Field:
             cache = ObjectCache(self._directory / f"cache-{self._caches}")
         return GitLabStore(session, self.projects[path], LfsTransfer(session, cache))
 
+    def lose_replies(self, probability: float, seed: int) -> None:
+        """Let this share of all commits happen without their maker hearing of it."""
+        self.server.set_faults(
+            action="lose_reply",
+            method="POST",
+            endpoint="/projects/:id/repository/commits",
+            probability=probability,
+            seed=seed,
+        )
+
     def clear_faults(self) -> None:
         """Let everything work again."""
         requests.delete(f"{self.server.url}/-/faults", timeout=10).raise_for_status()

@@ -75,17 +75,7 @@ def run(directory: Path, seed: int, races: int, workers: int) -> Tally:
     projects = sorted({race.project for race in plans})
     tally = Tally(races=races)
     with Field(directory, projects) as field_:
-        field_.server.set_faults(
-            rules=[
-                {
-                    "method": "POST",
-                    "endpoint": "/projects/:id/repository/commits",
-                    "action": "lose_reply",
-                    "probability": LOST_REPLIES,
-                    "seed": seed,
-                }
-            ]
-        )
+        field_.lose_replies(LOST_REPLIES, seed)
         owners = _race(field_, plans, workers, tally)
         tally.replies_lost = sum(rule["fired"] for rule in field_.server.fault_rules())
         _check(field_, plans, owners, tally)

@@ -104,17 +104,7 @@ def run(directory: Path, seed: int, jobs: int) -> Tally:
     cases = plan(seed, jobs)
     tally = Tally(jobs=jobs)
     with Field(directory, sorted({case.project for case in cases})) as field_:
-        field_.server.set_faults(
-            rules=[
-                {
-                    "method": "POST",
-                    "endpoint": "/projects/:id/repository/commits",
-                    "action": "lose_reply",
-                    "probability": LOST_REPLIES,
-                    "seed": seed,
-                }
-            ]
-        )
+        field_.lose_replies(LOST_REPLIES, seed)
         local = threading.local()
 
         def boxes(case: Case) -> list[GitLabStore]:

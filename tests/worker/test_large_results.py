@@ -14,13 +14,13 @@ from gitlab_jobs import publisher
 from gitlab_jobs.claims import Claimant, claim
 from gitlab_jobs.codex.changes import SetText
 from gitlab_jobs.ending import Ending
-from gitlab_jobs.errors import LeaseLost
+from gitlab_jobs.errors import LeaseLost, TooLarge
 from gitlab_jobs.job import Job, JobResult, JobState, JobType, Mode, ModelSpec
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Ledger
 from gitlab_jobs.outbox import Contents
 from gitlab_jobs.outcome import Outcome
-from gitlab_jobs.publisher import Publisher, parts_of
+from gitlab_jobs.publisher import PART_CELLS, Publisher, parts_of
 from gitlab_jobs.store import Change, Committed
 from gitlab_jobs.workspace import open_workspace
 
@@ -51,16 +51,20 @@ class Project:
         self.workspace = open_workspace(folder / "work", JOB.job_id)
         self.commits: list[str] = []
         self.lose_power_after: int | None = None
+        self.most_bytes: int | None = None
         self._commit = self.world.store.commit
 
     def commit(self, changes: list[Change], message: str) -> Committed:
+        sizes = [len(getattr(change, "content", None) or b"") for change in changes]
+        if self.most_bytes is not None and sum(sizes) > self.most_bytes:
+            raise TooLarge("413 Request Entity Too Large")
         done = self._commit(changes, message)
         self.commits.append(message)
         if len(self.commits) == self.lose_power_after:
             raise SystemExit
         return done
 
-    def publish(self, lease: Lease | None = None) -> None:
+    def publish(self, lease: Lease | None = None) -> Outcome:
         ending = Ending(
             Outcome(JobState.COMPLETED, result=JobResult(summary="done")), CONTENTS, None, (), ()
         )
@@ -72,7 +76,7 @@ class Project:
             "bot",
             lambda data: data,
         )
-        whole.publish(ending, JobState.COMPLETED, self.patience)
+        return whole.publish(ending, JobState.COMPLETED, self.patience)
 
     def texts(self, path: str) -> list[str]:
         return [c["value"] for c in json.loads(self.world.content(path) or b"")["cells"]]
@@ -82,6 +86,7 @@ class Project:
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A job whose eight cells are far too many."""
     monkeypatch.setattr(publisher, "PART_CELLS", 2)
+    monkeypatch.setattr(publisher, "SMALL_PART_CELLS", 1)
     monkeypatch.setattr(publisher, "PART_PAUSE_S", 0.0)
     made = Project(tmp_path)
     monkeypatch.setattr(made.world.store, "commit", made.commit)
@@ -90,7 +95,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 
 def test_a_small_job_is_published_in_one_commit() -> None:
     """Parts are for what an editor could not swallow at once."""
-    assert parts_of(CONTENTS) == []
+    assert parts_of(CONTENTS, PART_CELLS) == []
 
 
 def test_a_large_job_is_written_notebook_by_notebook(project: Project) -> None:
@@ -119,4 +124,27 @@ def test_a_deposed_owner_publishes_no_part(project: Project) -> None:
     project.world.person_writes(project.lease.path, None)
     with pytest.raises(LeaseLost):
         project.publish()
+    assert project.texts("files/target/MAT.codex") == [""] * 5
+
+
+def test_what_is_too_large_at_once_is_sent_in_smaller_parts(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server, or a proxy before it, takes one notebook but not all of them."""
+    monkeypatch.setattr(publisher, "PART_CELLS", 1000)
+    monkeypatch.setattr(publisher, "SMALL_PART_CELLS", 3)
+    largest = max(len(project.world.content(path) or b"") for path in BOOKS)
+    project.most_bytes = 2 * largest
+    assert project.publish().state is JobState.COMPLETED
+    assert [message.split()[1] for message in project.commits] == [*["publish"] * 3, "finish"]
+    assert project.texts("files/target/MAT.codex") == [f"text {n}" for n in range(5)]
+
+
+def test_a_notebook_that_is_too_large_by_itself_fails_the_job_and_says_so(project: Project) -> None:
+    """Nothing is half written, and nobody waits for a result that cannot come."""
+    project.most_bytes = 600
+    outcome = project.publish()
+    assert (outcome.state, outcome.error_code) == (JobState.FAILED, "TOO_LARGE")
+    assert project.lease.response.error_code == "TOO_LARGE"
+    assert "larger than the server takes" in str(project.lease.response.error_message)
     assert project.texts("files/target/MAT.codex") == [""] * 5

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
+import requests
 from support.gitlab_clients import store_of
 from support.job_world import PROJECT, JobWorld
 
+from devserver.projects import CommitStage, Project
 from gitlab_jobs import claims
 from gitlab_jobs.claims import Claimant
 from gitlab_jobs.errors import AlreadyExists, Conflict, LeaseLost
 from gitlab_jobs.gitlab_store import GitLabStore
 from gitlab_jobs.job import CancelReason, Job, JobState, JobType, Mode, ModelSpec
 from gitlab_jobs.lease import Lease, Patience
+from gitlab_jobs.response import IllegalTransition
 from gitlab_jobs.store import Change, Create, Delete, Update
 
 COMMITS = "/projects/:id/repository/commits"
@@ -85,6 +89,34 @@ def test_a_disturbed_end_is_published_once(world: JobWorld, lease: Lease, action
     assert world.read(RESULT) == b"done"
     assert world.read(lease.path) is None
     assert len(world.by_worker()) == 2
+
+
+@pytest.mark.parametrize("publishes", ["part", "end"])
+def test_a_commit_whose_reply_is_lost_is_told_from_a_persons_right_after_it(
+    world: JobWorld, lease: Lease, publishes: str
+) -> None:
+    """Both touch the same file; the mark in the message says which one is ours."""
+    person = _Meddler(world, RESULT, b"a person's")
+    world.server.set_faults(action="lose_reply", method="POST", endpoint=COMMITS, count=1)
+    if publishes == "part":
+        committed = lease.publish_part(result, patience(), "MAT")
+    else:
+        committed = lease.finish(result, patience(), JobState.COMPLETED)
+    assert person.has_acted
+    assert world.read(RESULT) == b"a person's"
+    assert committed is not None
+    (ours,) = [
+        commit["id"] for commit in _history(world, RESULT) if commit["author_name"] == "worker"
+    ]
+    assert committed.id == ours
+    assert len(world.by_worker()) == 2
+
+
+def test_a_write_that_may_not_follow_the_one_before_is_refused(lease: Lease) -> None:
+    """A mistake of the worker is loud, and reaches no user."""
+    lease.finish(result, patience(), JobState.COMPLETED)
+    with pytest.raises(IllegalTransition, match="completed job cannot become failed"):
+        lease.finish(tuple, patience(), JobState.FAILED)
 
 
 @pytest.mark.parametrize("action", ACTIONS)
@@ -191,6 +223,29 @@ def _do(lease: Lease, step: str) -> None:
         lease.finish(result, patience(), JobState.COMPLETED)
     else:
         lease.release(patience())
+
+
+class _Meddler:
+    """A person who writes a file in the moment in which a commit of ours has become visible."""
+
+    def __init__(self, world: JobWorld, path: str, content: bytes) -> None:
+        assert world.server.world is not None
+        world.server.world.on_commit = self._act
+        self._write = lambda: world.write(path, content)
+        self.has_acted = False
+
+    def _act(self, _project: Project, stage: CommitStage) -> None:
+        if stage is CommitStage.DONE and not self.has_acted:
+            self.has_acted = True
+            self._write()
+
+
+def _history(world: JobWorld, path: str) -> list[dict[str, str]]:
+    """Commits that touched a file, newest first, as the server lists them."""
+    url = world.server.api(f"projects/{quote(PROJECT, safe='')}/repository/commits")
+    query, headers = {"path": path}, world.server.headers("admin")
+    found: list[dict[str, str]] = requests.get(url, query, headers=headers, timeout=30).json()
+    return found
 
 
 class _Racing:
