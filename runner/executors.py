@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,7 +59,7 @@ def thread_executor(task: TaskSpec, workers: int = 1, options: PoolOptions | Non
     Raises:
         PoolClosed: the task cannot be set up, with the reason.
     """
-    pool = Pool([("cpu", ThreadSlot(task)) for _ in range(workers)], options)
+    pool = Pool(lambda _device: ThreadSlot(task), ("cpu",) * workers, options)
     pool.initialize()
     return pool
 
@@ -70,25 +71,23 @@ def _pool(
     options: PoolOptions | None,
     recycle: Recycle,
 ) -> Pool:
-    slots = [
-        (
-            device,
-            make(
-                SlotSpec(
-                    task=task,
-                    work_dir=site.work_dir / f"slot-{number}",
-                    device=device,
-                    environment=site.environment,
-                    limits=site.limits,
-                    recycle=recycle,
-                    mask=site.mask,
-                    launch=site.launch,
-                    gpu_bytes=site.gpu_bytes,
-                )
-            ),
+    numbers = itertools.count()
+
+    def make_slot(device: str) -> Slot:
+        return make(
+            SlotSpec(
+                task=task,
+                work_dir=site.work_dir / f"slot-{next(numbers)}",
+                device=device,
+                environment=site.environment,
+                limits=site.limits,
+                recycle=recycle,
+                mask=site.mask,
+                launch=site.launch,
+                gpu_bytes=site.gpu_bytes,
+            )
         )
-        for number, device in enumerate(site.devices)
-    ]
-    pool = Pool(slots, options)
+
+    pool = Pool(make_slot, site.devices, options)
     pool.initialize()
     return pool

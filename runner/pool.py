@@ -6,16 +6,18 @@
                             │
                             ├─ recycle due ─► unload, load
                             ├─ idle too long ─► unload, until there is work
-                            └─ start failed ─► back-off 1, 2, 4 … s; five times: disabled for a while
+                            ├─ start failed ─► back-off 1, 2, 4 … s; five times: disabled for a while
+                            └─ retired by `resize` ─► finish the item, unload, leave
 
 The states are those of `machines`; what a worker's process is, only its slot knows.
 """
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -28,6 +30,9 @@ from runner.slot import Slot
 from runner.stats import Meter, PoolStatus
 from runner.wire import check_json
 from runner.worker import Worker
+
+MakeSlot = Callable[[str], Slot]
+"""Device to a slot of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +61,23 @@ class Pool:
     """An executor of supervised workers."""
 
     def __init__(
-        self, slots: Sequence[tuple[str, Slot]], options: PoolOptions | None = None
+        self, make_slot: MakeSlot, devices: Sequence[str], options: PoolOptions | None = None
     ) -> None:
         """Make a pool; `initialize` starts it.
 
         Args:
-            slots: device name and slot of each worker.
+            make_slot: makes a worker's slot for its device.
+            devices: one worker per entry.
             options: limits and patience.
         """
+        self._make_slot = make_slot
         self._options = options or PoolOptions()
-        self._limit = self._options.queue_limit or 10 * len(slots)
+        self._numbers = itertools.count()
         self._queue: deque[Request] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
         self._meter = Meter(time.monotonic())
-        self._workers = [
-            Worker(f"worker-{number}", device, slot, self)
-            for number, (device, slot) in enumerate(slots)
-        ]
+        self._workers = [self._hire(device) for device in devices]
 
     @property
     def options(self) -> PoolOptions:
@@ -138,6 +142,28 @@ class Pool:
             self._changed.notify_all()
         return request.future
 
+    def resize(self, devices: Sequence[str]) -> None:
+        """Have one worker per entry from now on; who has to go finishes its item, the idlest go first.
+
+        Raises:
+            ValueError: nobody would be left.
+            PoolClosed: it is too late.
+        """
+        if not devices:
+            raise ValueError("a pool keeps one worker at least; close it instead")
+        with self._changed:
+            if self._is_closed:
+                raise PoolClosed("the pool is closed")
+            missing = Counter(devices)
+            for worker in sorted(self._staying, key=_value, reverse=True):
+                missing[worker.device] -= 1
+                worker.is_retired = missing[worker.device] < 0
+            hired = [self._hire(device) for device in (+missing).elements()]
+            self._workers += hired
+            self._changed.notify_all()
+        for worker in hired:
+            worker.start()
+
     def status(self) -> PoolStatus:
         """How things are at this moment."""
         now = time.monotonic()
@@ -179,26 +205,27 @@ class Pool:
             waiting = list(self._queue)
             self._queue.clear()
             self._changed.notify_all()
+            workers = list(self._workers)
         for request in waiting:
             self._end(request, RequestState.CANCELLED, PoolClosed("the pool was closed"))
         deadline = time.monotonic() + grace_s
-        for worker in self._workers:
+        for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
-        for worker in self._workers:
+        for worker in workers:
             worker.kill()
-        for worker in self._workers:
+        for worker in workers:
             worker.join(None)
 
     # For workers.
 
-    def take(self, wait_s: float | None) -> Request | None:
-        """The next item to work on; None when the pool closes or the wait is over."""
+    def take(self, worker: Worker, wait_s: float | None) -> Request | None:
+        """The next item to work on; None when the worker has to go or the wait is over."""
         deadline = None if wait_s is None else time.monotonic() + wait_s
         while True:
             with self._changed:
                 left_s = None if deadline is None else max(0.0, deadline - time.monotonic())
-                self._changed.wait_for(lambda: self._is_closed or bool(self._queue), left_s)
-                if self._is_closed or not self._queue:
+                self._changed.wait_for(lambda: worker.must_go or bool(self._queue), left_s)
+                if worker.must_go or not self._queue:
                     return None
                 request = self._queue.popleft()
                 self._changed.notify_all()
@@ -206,16 +233,22 @@ class Pool:
                 return request
             self._count(request, RequestState.CANCELLED)
 
-    def await_work(self) -> bool:
-        """Sleep until there is work; False when the pool closes."""
+    def await_work(self, worker: Worker) -> bool:
+        """Sleep until there is work; False when the worker has to go."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or bool(self._queue))
-            return not self._is_closed
+            self._changed.wait_for(lambda: worker.must_go or bool(self._queue))
+            return not worker.must_go
 
-    def pause(self, wait_s: float) -> None:
-        """Sleep, but not beyond the pool's closing."""
+    def pause(self, worker: Worker, wait_s: float) -> None:
+        """Sleep, but not when the worker has to go."""
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed, wait_s)
+            self._changed.wait_for(lambda: worker.must_go, wait_s)
+
+    def dismiss(self, worker: Worker) -> None:
+        """Forget a worker that was retired and has ended."""
+        with self._changed:
+            self._workers.remove(worker)
+            self._changed.notify_all()
 
     def settle(self, request: Request, work: Callable[[], JsonObject]) -> RunnerError | None:
         """Do the work for a request and decide what becomes of it; returns what went wrong."""
@@ -237,7 +270,7 @@ class Pool:
     def give_up(self) -> None:
         """All workers are disabled: nobody will ever take what waits."""
         with self._changed:
-            if any(not worker.is_disabled for worker in self._workers):
+            if any(not worker.is_disabled for worker in self._staying):
                 return
             waiting = list(self._queue)
             self._queue.clear()
@@ -245,9 +278,16 @@ class Pool:
         for request in waiting:
             self._end(request, RequestState.FAILED, PoolClosed(f"no worker can start: {reasons}"))
 
+    def _hire(self, device: str) -> Worker:
+        return Worker(f"worker-{next(self._numbers)}", device, self._make_slot(device), self)
+
+    @property
+    def _staying(self) -> list[Worker]:
+        return [worker for worker in self._workers if not worker.is_retired]
+
     @property
     def _has_room(self) -> bool:
-        return len(self._queue) < self._limit
+        return len(self._queue) < (self._options.queue_limit or 10 * len(self._staying))
 
     def _watch_queue(self) -> None:
         """Give up items that waited too long, even while every worker is busy."""
@@ -292,3 +332,8 @@ class Pool:
             self._meter.finish(
                 state, now, request.waited_s(now), request.ran_s(now), request.audio_s
             )
+
+
+def _value(worker: Worker) -> tuple[bool, float]:
+    """Who should stay: workers at work, then those that were used lately."""
+    return worker.state is WorkerState.PROCESSING, worker.used_at

@@ -33,7 +33,11 @@ class Worker:
         self.failures: deque[float] = deque()
         """When it failed to start, recently."""
         self.is_disabled = False
-        self._device = device
+        self.is_retired = False
+        """The pool has become smaller: finish and go."""
+        self.used_at = 0.0
+        """When its last item ended."""
+        self.device = device
         self._slot = slot
         self._pool = pool
         self._machine = worker_machine()
@@ -53,6 +57,11 @@ class Worker:
     def is_ready(self) -> bool:
         """Whether it was able to take work at least once."""
         return self._loads > 0
+
+    @property
+    def must_go(self) -> bool:
+        """Whether it takes nothing new."""
+        return self.is_retired or self._pool.is_closed
 
     def start(self) -> None:
         """Begin to work."""
@@ -77,7 +86,7 @@ class Worker:
             name=self.name,
             state=self.state,
             public_state=PUBLIC_NAMES.get(self.state, ""),
-            device=self._device,
+            device=self.device,
             pid=self._slot.pid,
             rss_bytes=self._slot.rss_bytes,
             requests=self._requests,
@@ -89,13 +98,15 @@ class Worker:
         )
 
     def _run(self) -> None:
-        while not self._pool.is_closed:
+        while not self.must_go:
             if not self._load():
                 self._back_off()
-            elif self._work() and not self._pool.is_closed and not self._pool.await_work():
+            elif self._work() and not self._pool.await_work(self):
                 break
             self._return_to_start()
         self._stop()
+        if self.is_retired:
+            self._pool.dismiss(self)
 
     def _load(self) -> bool:
         begun = time.monotonic()
@@ -120,7 +131,7 @@ class Worker:
         """Take items until the process must go; True when it went for want of work."""
         keep_alive_s = self._pool.options.keep_alive_s
         while True:
-            request = self._pool.take(keep_alive_s if keep_alive_s >= 0 else None)
+            request = self._pool.take(self, keep_alive_s if keep_alive_s >= 0 else None)
             if request is None:
                 self._unload()
                 return True
@@ -140,6 +151,7 @@ class Worker:
         self._go(WorkerState.PROCESSING)
         error = self._pool.settle(request, lambda: self._slot.run(request.item, request.timeout_s))
         self._busy_since = None
+        self.used_at = time.monotonic()
         if error is not None:
             self._errors += 1
             self.last_error = str(error)
@@ -162,13 +174,13 @@ class Worker:
             logger.error("%s is disabled: %s", self.name, self.last_error)
             self.is_disabled = True
             self._pool.give_up()
-            self._pool.pause(options.probe_after_s)
+            self._pool.pause(self, options.probe_after_s)
             return
         most_s = min(options.backoff_most_s, options.backoff_first_s * 2 ** len(self.failures) / 2)
-        self._pool.pause(random.uniform(0, most_s))
+        self._pool.pause(self, random.uniform(0, most_s))
 
     def _return_to_start(self) -> None:
-        if not self._pool.is_closed:
+        if not self.must_go:
             self._go(WorkerState.SPAWNING)
 
     def _unload(self) -> None:

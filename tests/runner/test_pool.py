@@ -340,3 +340,46 @@ def test_a_cancelled_future_raises_as_futures_do(tmp_path: Path) -> None:
             waiting.result(1)
         with pytest.raises(TaskFailed):
             pool.submit({"do": "fail", "name": "x"}).result(60)
+
+
+def test_a_pool_grows_while_it_works(tmp_path: Path) -> None:
+    """The new worker takes what waits."""
+    with warm(tmp_path) as pool:
+        slow = [pool.submit({"do": "sleep", "for_s": 0.3}) for _ in range(2)]
+        pool.resize(("cpu", "cpu"))
+        pids = {future.result(60)["pid"] for future in slow}
+        total = pool.status().total
+
+    assert len(pids) == 2
+    assert total == 2
+
+
+def test_a_pool_shrinks_by_its_idlest_worker_and_loses_no_item(tmp_path: Path) -> None:
+    """Who works on something finishes it; processes of those that leave are gone."""
+    with warm(tmp_path, workers=3) as pool:
+        until(lambda: pool.status().idle == 3)
+        busy = pool.submit({"do": "sleep", "for_s": 0.3, "name": "kept"})
+        until(busy.running)
+        before = {worker.pid for worker in pool.status().workers}
+        pool.resize(("cpu",))
+        assert busy.result(60)["text"] == "hello kept"
+        until(lambda: pool.status().total == 1)
+        stayed = {worker.pid for worker in pool.status().workers}
+        until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before - stayed))
+        assert [pool.submit({}).result(60)["pid"] for _ in range(3)].count(*stayed) == 3
+        assert not pool.status().is_degraded
+
+
+def test_a_pool_moves_to_other_devices(tmp_path: Path) -> None:
+    """One worker per entry, whatever was there before; never none."""
+    with warm(tmp_path, workers=2) as pool:
+        with pytest.raises(ValueError, match="one worker at least"):
+            pool.resize(())
+        pool.resize(("cpu",))
+        pool.resize(("cpu", "cpu", "cpu"))
+        until(lambda: pool.status().idle == 3)
+        names = [worker.name for worker in pool.status().workers]
+
+    assert len(set(names)) == 3
+    with pytest.raises(PoolClosed):
+        pool.resize(("cpu",))

@@ -142,11 +142,12 @@ def walk(seed: int, steps: int, keep_alive_s: float = -1.0) -> Walk:
     dice = random.Random(seed)
     outcomes: Counter[str] = Counter()
     with counted() as taken:
-        pool = Pool([("cpu", ScriptedSlot(seed + number)) for number in range(3)], options)
+        pool = Pool(lambda _: ScriptedSlot(dice.randrange(1 << 30)), ("cpu",) * 3, options)
         found = Walk(taken, outcomes, pool.status())
         try:
             pool.initialize()
             while min(found.count("WorkerState"), found.count("RequestState")) < steps:
+                pool.resize(("cpu",) * dice.randint(1, 4))
                 for number, is_poison, future in feed(pool, dice, 500):
                     outcomes[outcome_of(number, future, is_poison=is_poison)] += 1
         finally:
