@@ -29,6 +29,8 @@ from runner.task import TaskSpec
 ROOT = Path(__file__).parents[1]
 CPU = "cpu"
 NO_GPU = "none"
+_LIBRARIES = {"faster-whisper": "faster_whisper", "openai-whisper": "whisper"}
+"""What takes seconds to import, by engine."""
 WAITING_PACKS = 2
 """Decoded packs that stand ready for each worker."""
 LEAST_TIMEOUT_S = 900.0
@@ -182,11 +184,13 @@ def _tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
         "replacements": _absolute(settings.replacements),
     }
     options = {"engine": engine, "listening": listening, "vocabulary": vocabulary}
-    return Tasks(decode, _spec("batch.tasks:Transcribe", options))
+    library = _LIBRARIES.get(settings.engine)
+    return Tasks(decode, _spec("batch.tasks:Transcribe", options, *([library] if library else [])))
 
 
-def _spec(name: str, options: Mapping[str, Any]) -> TaskSpec:
-    return TaskSpec(name, options, import_paths=(ROOT,))
+def _spec(name: str, options: Mapping[str, Any], *libraries: str) -> TaskSpec:
+    preload = ("batch.tasks", *libraries)
+    return TaskSpec(name, options, import_paths=(ROOT,), preload=preload)
 
 
 def _model(settings: BatchSettings, device: str) -> str:

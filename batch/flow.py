@@ -106,7 +106,7 @@ class Flow:
         running: set[Future[list[Outcome]]] = set()
         with ThreadPoolExecutor(self._in_flight, "conductor") as conductors:
             while True:
-                self.is_stopping = self.is_stopping or should_stop()
+                self.is_stopping = should_stop() or self.is_stopping
                 free = 0 if self.is_stopping else self._in_flight - len(running)
                 for pack in itertools.islice(source, free):
                     on_begin(pack)

@@ -15,11 +15,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from batch.crew import Crew, timeout_s
+from batch.crew import Crew, Tasks, timeout_s
 from batch.flow import Outcome, Write, fetched, written
 from batch.packing import Pack
 from batch.source import Asset
 from runner.stages import FileResult, Stage, StageWorkflow
+from runner.zygote_launch import ZygoteLauncher
 
 WINDOW = 50
 """Packs that go through a stage together."""
@@ -33,6 +34,8 @@ class StagedFlow:
         self._write = write
         self._scratch = scratch
         self._is_file_major = is_file_major
+        # A fresh child for each file need not import everything anew.
+        self._zygote = _zygote(crew.tasks) if is_file_major else None
 
     def run(
         self,
@@ -43,10 +46,14 @@ class StagedFlow:
         """Carry packs; a stop is heeded between windows."""
         source = iter(packs)
         window = 1 if self._is_file_major else WINDOW
-        while not should_stop() and (chunk := list(itertools.islice(source, window))):
-            for pack in chunk:
-                on_begin(pack)
-            yield from self._carry(chunk)
+        try:
+            while not should_stop() and (chunk := list(itertools.islice(source, window))):
+                for pack in chunk:
+                    on_begin(pack)
+                yield from self._carry(chunk)
+        finally:
+            if self._zygote is not None:
+                self._zygote.close()
 
     def _carry(self, chunk: list[Pack]) -> Iterator[Outcome]:
         begun = time.monotonic()
@@ -59,9 +66,10 @@ class StagedFlow:
             if here:
                 ready.append(here)
         items = [{"pack": [{"path": str(path)} for _, path in here]} for here in ready]
-        workflow = StageWorkflow(
-            self._stages(), self._crew.site(self._scratch, "stages", self._crew.devices)
-        )
+        site = self._crew.site(self._scratch, "stages", self._crew.devices)
+        if self._zygote is not None:
+            site = replace(site, launch=self._zygote)
+        workflow = StageWorkflow(self._stages(), site)
         run = workflow.run_file_major if self._is_file_major else workflow.run_stage_major
         again: list[Pack] = []
         for here, result in zip(ready, run(items), strict=True):
@@ -90,3 +98,8 @@ class StagedFlow:
             return [Outcome(asset, code=code, message=message) for asset in assets]
         stages = {name: output.to_json() for name, output in result.outputs.items()}
         return list(written(assets, stages, self._write))
+
+
+def _zygote(tasks: Tasks) -> ZygoteLauncher:
+    modules = dict.fromkeys((*tasks.decode.preload, *tasks.transcribe.preload))
+    return ZygoteLauncher(tuple(modules), import_paths=tasks.decode.import_paths)

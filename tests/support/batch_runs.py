@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from batch.crew import ROOT, Tasks
@@ -98,6 +98,11 @@ def tasks(diary: Path, sleep_s: float, *, is_light: bool = False) -> Tasks:
     paths = (ROOT, TESTS)
     say = TaskSpec("support.batch_tasks:Say", {"diary": str(diary), "sleep_s": sleep_s}, paths)
     return Tasks(TaskSpec("support.batch_tasks:Look", {}, paths), say, is_command=is_light)
+
+
+def real_decoder(chosen: Tasks) -> Tasks:
+    """The same with real decoding."""
+    return replace(chosen, decode=TaskSpec("batch.tasks:Decode", {}, (ROOT,)))
 
 
 def program(argv: Sequence[str]) -> int:

@@ -54,7 +54,12 @@ class Say:
                 continue
             begun = time.monotonic()
             time.sleep(self._sleep_s)
-            text = Path(decoded["folder"], file["audio"]).read_text("utf-8").strip()
+            text = (
+                Path(decoded["folder"], file["audio"])
+                .read_bytes()[:80]
+                .decode("utf-8", "ignore")
+                .strip("\0\n ")
+            )
             written = Path(told["folder"], f"{number}.json")
             written.write_text(json.dumps(_transcript(text)), encoding="utf-8")
             pack.append({"transcript": written.name})

@@ -1,0 +1,84 @@
+"""What counts as a recording, and that hostile ones hurt nobody."""
+
+from __future__ import annotations
+
+import fsspec
+import pytest
+from support.batch_runs import Place
+from support.hostile_media import silent_wave, write_hostile_media
+
+from batch.errors import InputMissing
+from batch.packing import pack
+from batch.shards import shard
+from batch.source import Asset, discover
+
+
+def test_a_folder_is_read_the_largest_first_and_never_in_circles(tmp_path):
+    """Hidden things, other files and linked folders are left alone; a linked file is a file."""
+    for name, size in {"a.mp3": 1, "b/c.WAV": 3, "b/.d.mp3": 9, ".e/f.mp3": 9, "g.txt": 9}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * size)
+    (tmp_path / "b" / "circle").symlink_to(tmp_path)
+    (tmp_path / "linked.mp3").symlink_to(tmp_path / "a.mp3")
+    (tmp_path / "broken.mp3").symlink_to(tmp_path / "nothing")
+    assert [asset.name for asset in discover(str(tmp_path))] == ["b/c.WAV", "a.mp3", "linked.mp3"]
+    assert [asset.name for asset in discover(str(tmp_path / "a.mp3"))] == ["a.mp3"]
+
+
+def test_any_address_that_fsspec_opens_is_an_input(tmp_path):
+    """Listed, fetched, written where the output is."""
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/talks/one.mp3", b"one")
+    memory.pipe("/talks/deep/two.flac", b"two")
+    place = Place(tmp_path)
+    flags = ["--input", "memory://talks", "--output", str(place.output), "--gpus", "none"]
+    assert place.run_argv(flags).exit_code == 0
+    assert sorted(place.said()) == ["one", "two"]
+    assert (place.output / "deep" / "two.flac.srt").exists()
+    memory.rm("/talks", recursive=True)
+    with pytest.raises(InputMissing):
+        discover("nosuchscheme://x/y")
+
+
+def test_short_files_travel_together_and_large_ones_alone():
+    """Bounded by number and by bytes; an unknown size counts as large."""
+    sizes = [20 << 20, 6 << 20, 3 << 20, 10, 10, 10, None, 10]
+    assets = [Asset(str(n), "", size) for n, size in enumerate(sizes)]
+    packs = [[asset.name for asset in group.assets] for group in pack(assets, most_files=3)]
+    assert packs == [["0"], ["1"], ["2", "3", "4"], ["5"], ["6"], ["7"]]
+
+
+def test_parts_of_a_batch_are_of_equal_weight():
+    """Nobody twice, nobody left out, whatever the order of the list."""
+    assets = [Asset(str(n), "", (n * 37 % 101 + 1) << 16) for n in range(100)]
+    parts = [shard(assets, part, 4) for part in (1, 2, 3, 4)]
+    assert sorted(a.name for p in parts for a in p) == sorted(a.name for a in assets)
+    weights = [sum(asset.size for asset in part) for part in parts]
+    assert max(weights) - min(weights) <= max(asset.size for asset in assets)
+    backwards = {a.name for a in shard(assets[::-1], 2, 4)}
+    assert backwards == {a.name for a in parts[1]}
+
+
+def test_forty_hostile_files_each_fail_alone(tmp_path, monkeypatch):
+    """With a code, and the good ones between them are transcribed."""
+    from support import batch_runs
+
+    place = Place(tmp_path)
+    hostile = write_hostile_media(place.input)
+    assert len(set(hostile)) == 40
+    for number in range(3):
+        silent_wave(place.input / f"good{number}.wav", number + 1)
+    light = batch_runs.tasks(tmp_path / "diary", 0.0, is_light=True)
+    real = batch_runs.real_decoder(light)
+    monkeypatch.setattr(batch_runs, "tasks", lambda *_, **__: real)
+    assert place.run().exit_code == 80
+    statuses = place.statuses()
+    assert [name for name, status in statuses.items() if status == "complete"] == [
+        "good2.wav",
+        "good1.wav",
+        "good0.wav",
+    ]
+    failed = [event for event in place.events if event.get("status") == "failed"]
+    assert sorted(event["name"] for event in failed) == sorted(hostile)
+    assert {event["code"] for event in failed} <= {"AUDIO_UNREADABLE", "CHILD_CRASH"}
+    assert all(event["message"] for event in failed)
