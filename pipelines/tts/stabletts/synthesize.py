@@ -27,6 +27,7 @@ from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
 from pipelines.training.batching import plan_batches
 from pipelines.tts import phrases, quality
+from pipelines.tts.stabletts.acceleration import accelerate, choose_acceleration, to_bucket
 from pipelines.tts.stabletts.config import SAMPLE_RATE
 from pipelines.tts.stabletts.flow import SamplingOptions
 from pipelines.tts.stabletts.reference import Reference
@@ -50,6 +51,8 @@ class SpeakingConfig:
     tries: int = 3
     seed: int = 0
     precision: str = "auto"
+    compiled: bool = False
+    """Compile the network first, which pays for many verses; see acceleration.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +114,9 @@ class Speaker:
         self._vocabulary = voice.vocabulary
         self._loudness_db = float(voice.facts.get("loudness_db", USUAL_LOUDNESS_DB))
         self._symbols_per_s = voice.facts.get("symbols_per_s")
-        # Two half-filled kernels cost a GPU as much as one full one; a CPU gains nothing.
-        joint = self._device.type == "cuda"
+        self._how = choose_acceleration(self._device, compiled=self.config.compiled)
+        accelerate(self._model, self._how)
+        joint = self._how.joint_branches
         self._sampling = replace(self.config.sampling, joint_branches=joint)
         with torch.inference_mode():
             self._c = self._model.voice(reference.mel.unsqueeze(0).to(self._device))  # (1, g)
@@ -191,6 +195,7 @@ class Speaker:
         narrow = self._dtype is not torch.float32
         with torch.autocast(self._device.type, self._dtype, enabled=narrow):
             prior, frames, _ = self._model.plan(x, lengths, self._c.expand(len(ids), -1), scale)
+            prior = to_bucket(prior, self._how)
             counts = frames.tolist()
             noise = torch.zeros(prior.mu.shape)
             for row, ((task, number), count) in enumerate(zip(pieces, counts, strict=True)):

@@ -1,0 +1,60 @@
+"""What a device gains from, when a voice speaks many verses: one switch, `compiled`, and the device decide.
+
+    CPU                 the velocity network as C++ of its own; needs the machine's compiler
+    GPU                 both guidance branches in one batch (two half-filled kernels cost as much as a full one)
+    GPU, compiled       also graphs that are replayed without the host; a graph has one size, so lengths are
+                        rounded up to buckets
+
+Compiling takes a minute or two before the first verse and pays from some hundred verses on. The CPU's side has been
+measured; the GPU's has not been run yet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from pipelines.tts.stabletts.flow import Prior
+from pipelines.tts.stabletts.model import StableTTS
+
+BUCKET_FRAMES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Acceleration:
+    """How to compute."""
+
+    joint_branches: bool = False
+    bucket_frames: int = 1
+    compile_mode: str | None = None
+    """Of `torch.compile`; None leaves the network as it is."""
+
+
+def choose_acceleration(device: torch.device, *, compiled: bool) -> Acceleration:
+    """Return what suits a device."""
+    if device.type != "cuda":
+        return Acceleration(compile_mode="default" if compiled else None)
+    if not compiled:
+        return Acceleration(joint_branches=True)
+    return Acceleration(
+        joint_branches=True, bucket_frames=BUCKET_FRAMES, compile_mode="reduce-overhead"
+    )
+
+
+def accelerate(model: StableTTS, how: Acceleration) -> None:
+    """Compile the part that is called at every step of a solver."""
+    if how.compile_mode is not None:
+        # Buckets make few sizes, and a graph each; without them one program serves all lengths.
+        is_one_size = how.bucket_frames > 1
+        model.decoder.estimator.compile(mode=how.compile_mode, dynamic=not is_one_size)
+
+
+def to_bucket(prior: Prior, how: Acceleration) -> Prior:
+    """Lengthen conditions of `t` frames with padding to the next bucket."""
+    missing = -prior.mu.shape[2] % how.bucket_frames
+    if not missing:
+        return prior
+    mu, mask = (F.pad(part, (0, missing)) for part in (prior.mu, prior.mask))
+    return Prior(mu, mask, prior.c, padded=True)
