@@ -82,12 +82,21 @@ class ModelChoice:
     """What a model family starts from on this machine, by the operator's settings.
 
     `base` is "tiny", or the directory with the base weights. `device` is "cpu" or "cuda"; `precision`
-    is "auto", "float32", "bfloat16", "int8" ….
+    is "auto", "float32", "bfloat16", "int8" …. The rest is as it stands here, until a job of this kind has
+    run out of GPU memory: then batches are to be that share of the usual ones, a training adds up the
+    gradients of so many times as many, and activations are computed twice rather than kept.
     """
 
     base: str
     device: str
     precision: str
+    batch_share: float = 1.0
+    accumulation: int = 1
+    checkpoints_activations: bool = False
+
+    def share_of(self, batch: int) -> int:
+        """The size of a batch that usually has so many items."""
+        return max(1, round(batch * self.batch_share))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
     attempt ─► JobChild.start ─► same affinity as the idle child: handed over │ else: that leaves, a fresh one
                        wait ◄── ended: kept idle if it may be ─► its time is over: it leaves
+                            └── out of GPU memory: another one, with smaller steps │ a sick GPU: given back
 
 An attempt knows `JobChild` only, which is used like a `ChildProcess`. Which jobs may follow each other in
 one process is said by their `Affinity`; what is in that process, the handler has put there (`load_once`).
@@ -12,22 +13,30 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from gitlab_jobs.job import Job, Mode
+from gitlab_jobs.appetite import Appetite
+from gitlab_jobs.device_watch import DeviceWatch
+from gitlab_jobs.job import CancelReason, Job, Mode
+from gitlab_jobs.smaller_steps import Plans, SmallerSteps
 from gitlab_jobs.store import ProjectRef
+from runner.frames import JsonObject
+from runner.gpu import Gpu
 from runner.log_pipe import Mask
+from runner.peak import Peak
 from runner.reusable import Caller, ReusableChild, Turn
 from runner.serving import Progress, Serve
 from runner.slot import Recycle
 from runner.spec import ChildSpec
-from runner.verdict import ChildExit
+from runner.verdict import ChildExit, Verdict
 
 logger = logging.getLogger(__name__)
 
 RECYCLE = Recycle(max_items=200, max_age_s=6 * 3600.0)
+MODEL_REQUEST = "model"
+"""The child's request whose reply, a `ModelChoice`, says how much memory to use."""
 
 
 class JobChild(Protocol):
@@ -80,90 +89,130 @@ class Affinity:
         return cls(job.job_type.value, job.model.type.lower(), place, own)
 
 
+@dataclass(frozen=True, slots=True)
+class Common:
+    """What the slots of a box share.
+
+    `mask` removes secrets from what children print. `keep_warm_s` is how long an idle child waits for
+    another job; 0 for not at all.
+    """
+
+    watch: DeviceWatch
+    plans: Plans
+    mask: Mask
+    keep_warm_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What is to be known of a job before it gets a place."""
+
+    job_id: str
+    affinity: Affinity | None
+    appetite: Appetite
+
+
 class Children:
     """Starts children in one slot; one at a time."""
 
-    def __init__(self, idle_log: Path, mask: Mask, keep_warm_s: float) -> None:
-        """Prepare a slot.
-
-        Args:
-            idle_log: where a child prints between two jobs.
-            mask: removes secrets from what children print.
-            keep_warm_s: how long an idle child waits for another job; 0 for not at all.
-        """
+    def __init__(self, device: str, common: Common, idle_log: Path) -> None:
+        """Prepare a slot on a device; between two jobs its child prints into `idle_log`."""
+        self.device = device
+        self.common = common
         self._idle_log = idle_log
-        self._mask = mask
-        self._keep_warm_s = keep_warm_s
-        self._kept: tuple[Affinity, ReusableChild] | None = None
+        self._child: ReusableChild | None = None
+        self._affinity: Affinity | None = None
+        self._before: Gpu | None = None
 
-    def for_job(self, affinity: Affinity | None) -> OpenChild:
-        """How an attempt at a job of this kind gets its child."""
+    def for_job(self, needs: Needs) -> OpenChild:
+        """How an attempt at such a job gets its child."""
 
         def open_child(spec: ChildSpec, serve: Serve, on_progress: Progress) -> JobChild:
-            return _Child(self, affinity, spec, Caller(serve, on_progress, lambda _: None))
+            return _Child(self, needs, spec, serve, on_progress)
 
         return open_child
 
     def fits(self, affinity: Affinity | None) -> bool:
         """Whether an idle child waits for a job like this."""
-        return self._kept is not None and self._kept[0] == affinity and self._kept[1].is_idle
+        return affinity is not None and self._affinity == affinity and self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a child waits for a job."""
+        return self._child is not None and self._child.is_idle
 
     @property
     def idle_since(self) -> float | None:
-        """When the kept child became idle; None without one."""
-        return self._kept[1].idle_since if self._kept is not None else None
+        """When the child became idle (monotonic); None without an idle one."""
+        return self._child.idle_since if self._child is not None else None
+
+    @property
+    def pid(self) -> int | None:
+        """The newest child's process."""
+        return self._child.pid if self._child is not None else None
 
     def begin(self, affinity: Affinity | None, spec: ChildSpec, caller: Caller) -> Turn:
-        """Give a job to the kept child if that fits, else to a fresh one.
+        """Give a job to the idle child if that fits, else to a fresh one.
 
         Raises:
             OSError: no process could be started.
         """
-        if self.fits(affinity) and self._kept is not None:
-            turn = self._kept[1].turn(spec, caller)
+        if self._child is not None and self.fits(affinity):
+            turn = self._child.turn(spec, caller)
             if turn is not None:
-                logger.info("process %s goes on with its model", self._kept[1].pid)
+                logger.info("process %s goes on with its model", self._child.pid)
                 return turn
         self.let_go()
-        may_stay = affinity is not None and self._keep_warm_s > 0
+        may_stay = affinity is not None and self.common.keep_warm_s > 0
+        self._affinity = affinity if may_stay else None
+        self._before = self.common.watch.reading(self.device)
         recycle = RECYCLE if may_stay else Recycle(max_items=1)
-        child = ReusableChild(self._idle_log, self._mask, recycle)
-        turn = child.turn(spec, caller)
+        self._child = ReusableChild(self._idle_log, self.common.mask, recycle)
+        turn = self._child.turn(spec, caller)
         if turn is None:
             raise AssertionError("a child that has not begun is there for its first turn")
-        if affinity is not None and may_stay:
-            self._kept = affinity, child
         return turn
 
-    def let_go(self, older_than_s: float = 0.0) -> None:
-        """End the idle child, if it has been idle for so long."""
-        if self._kept is None:
-            return
-        idle_since = self._kept[1].idle_since
-        if idle_since is None or time.monotonic() - idle_since >= older_than_s:
-            self._kept[1].leave()
-            self._kept = None
+    def let_go(self) -> None:
+        """End the idle child, if there is one."""
+        ended = self._child.leave() if self._child is not None else None
+        if ended is not None:
+            self.look_after(ended)
 
     def expire(self) -> None:
         """End the idle child if its time is over."""
-        if self._kept is not None and self._kept[1].idle_since is not None:
-            self.let_go(self._keep_warm_s)
+        since = self.idle_since
+        if since is not None and time.monotonic() - since >= self.common.keep_warm_s:
+            self.let_go()
+
+    def look_after(self, ended: ChildExit) -> None:
+        """See that the device is as it was before the child that has ended."""
+        self.common.watch.look_after(self.device, self._before, self.pid, ended)
 
 
 class _Child:
-    """One job's child, whichever it will be."""
+    """One job's child, or children: it may take several until a job has the memory it needs."""
 
     def __init__(
-        self, children: Children, affinity: Affinity | None, spec: ChildSpec, caller: Caller
+        self,
+        children: Children,
+        needs: Needs,
+        spec: ChildSpec,
+        serve: Serve,
+        on_progress: Progress,
     ) -> None:
         self._children = children
-        self._affinity = affinity
+        self._watch = children.common.watch
+        self._needs = needs
         self._spec = spec
-        self._caller = caller
+        self._serve = serve
+        self._on_progress = on_progress
+        self._caller = Caller(self._serve_with_less, on_progress, self._learn)
+        self._steps = SmallerSteps(needs.appetite, children.device, children.common.plans)
         self._turn: Turn | None = None
 
     def start(self) -> None:
-        self._turn = self._children.begin(self._affinity, self._spec, self._caller)
+        self._turn = self._children.begin(self._needs.affinity, self._spec, self._caller)
 
     def cancel(self, reason: str) -> None:
         self._begun.cancel(reason)
@@ -174,12 +223,55 @@ class _Child:
     def wait(self, timeout_s: float | None) -> ChildExit | None:
         turn = self._begun
         ended = turn.wait(timeout_s)
-        if ended is None or turn.is_first or turn.was_heard or ended.cancel_reason is not None:
-            return ended
-        # It died while it was idle, or of what an earlier job had done to it.
-        logger.warning("a kept process ended before it began: %s; a fresh one starts", ended.detail)
-        self.start()
-        return None
+        if ended is None:
+            return None
+        if not turn.has_left_child:
+            self._children.look_after(ended)
+        if ended.verdict is Verdict.SUCCEEDED:
+            return self._with_facts(ended)
+        if ended.cancel_reason is None and self._goes_on(turn, ended):
+            self.start()
+            return None
+        if self._watch.is_to_blame(self._children.device, ended, self._needs.job_id):
+            # Told as a stop: the job is given back, to another device of this box or to another box.
+            return replace(
+                ended, verdict=Verdict.CANCELED, cancel_reason=CancelReason.SHUTDOWN.value
+            )
+        return ended
+
+    def _goes_on(self, turn: Turn, ended: ChildExit) -> bool:
+        """Whether another child is to go on with the job."""
+        if not turn.is_first and not turn.was_heard:
+            # It died while it was idle, or of what an earlier job had done to it.
+            self._note(f"A kept process ended before it began ({ended.detail}); a fresh one starts")
+            return True
+        if ended.verdict is not Verdict.OOM_GPU:
+            return False
+        words = self._steps.next(ended.detail)
+        self._note(words or f"Nothing more can be tried:\n{self._steps.table}")
+        if words is not None:
+            self._on_progress({"message": words})
+        return words is not None
+
+    def _note(self, text: str) -> None:
+        """Write a line into the job's log, which no child has open now."""
+        logger.warning("job %s: %s", self._needs.job_id, text)
+        with self._spec.log_path.open("a", encoding="utf-8") as log:
+            log.write(f"{text}\n")
+
+    def _with_facts(self, ended: ChildExit) -> ChildExit:
+        self._steps.note_success()
+        result = ended.result or {}
+        if self._steps.facts:
+            result = {**result, "facts": {**result.get("facts", {}), **self._steps.facts}}
+        return replace(ended, result=result)
+
+    def _serve_with_less(self, name: str, payload: JsonObject) -> JsonObject:
+        reply = self._serve(name, payload)
+        return {**reply, **self._steps.changes} if name == MODEL_REQUEST else reply
+
+    def _learn(self, peak: Peak) -> None:
+        self._watch.learn(self._needs.appetite, self._children.device, peak, self._children.pid)
 
     @property
     def _begun(self) -> Turn:

@@ -11,14 +11,12 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from threading import Event
 
 from gitlab_jobs.attempt import Bench
 from gitlab_jobs.backoff import retry_options
-from gitlab_jobs.children import Children
 from gitlab_jobs.claims import Claimant
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.devices import choose_devices
@@ -39,7 +37,6 @@ from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectCatalog
 from gitlab_jobs.telemetry import Telemetry
 from gitlab_jobs.worker import Worker, WorkerParts
-from runner.log_pipe import Mask
 from runner.marker import kill_marked
 from runner.masking import Masker
 from runner.signals import Signals
@@ -48,9 +45,6 @@ logger = logging.getLogger(__name__)
 
 CHILD_ENVIRONMENT = {"OMP_WAIT_POLICY": "PASSIVE"}
 """Threads that spin while they wait make two busy processes ten times slower than one after the other."""
-
-IDLE_LOGS = "idle"
-"""Below the work directory."""
 
 EXIT_OK = 0
 EXIT_UNAVAILABLE = 69
@@ -103,7 +97,7 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
                     CHILD_ENVIRONMENT,
                 )
                 reach("start.ready")
-                slots = _slots(settings, devices, masker.mask)
+                slots = Slots.of(settings, devices, masker.mask)
                 return _serve(settings, catalog, bench, slots)
     except Denied as error:
         raise ConfigError(str(error), exit_code=EXIT_NO_PERMISSION) from error
@@ -133,16 +127,6 @@ def open_catalog(settings: WorkerSettings, token: str | None, enough: Event) -> 
         options=TransportOptions(retry=retry_options(settings.request_s, settings.rest_s)),
         reload_token=lambda: read_token(settings),
     )
-
-
-def _slots(settings: WorkerSettings, devices: Sequence[str], mask: Mask) -> Slots:
-    """The places where jobs run; what idle children print goes into a file for each."""
-    folder = settings.work_dir.resolve() / IDLE_LOGS
-
-    def make_children(number: int, _device: str) -> Children:
-        return Children(folder / f"slot-{number}.log", mask, settings.keep_warm)
-
-    return Slots(devices, settings.max_concurrent_jobs, make_children)
 
 
 def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench, slots: Slots) -> Report:

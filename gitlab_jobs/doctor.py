@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from gitlab_jobs.device_watch import read_troubles
+from gitlab_jobs.devices import CPU, choose_devices
 from gitlab_jobs.errors import ConfigError, StoreError
 from gitlab_jobs.model_source import TINY
 from gitlab_jobs.settings import ModelSettings, WorkerSettings
@@ -49,7 +51,7 @@ def examine(settings: WorkerSettings, catalog: ProjectCatalog) -> list[Finding]:
         *_server(catalog),
         *_disk(settings.work_dir),
         *_memory(),
-        *_gpus(),
+        *_gpus(settings),
         *_libraries(),
         *_models(settings),
     ]
@@ -104,12 +106,23 @@ def _memory() -> Iterator[Finding]:
     yield _good("memory limits of jobs", f"hard, by control groups below {place}")
 
 
-def _gpus() -> Iterator[Finding]:
+def _gpus(settings: WorkerSettings) -> Iterator[Finding]:
     found = inventory()
     for gpu in found:
         yield _good("GPU", f"{gpu.name}, {gpu.free_bytes / 2**30:.0f} GiB free")
-    if not found:
-        yield _good("GPU", "none; jobs run on the CPU, which is slow for training")
+    for name, reason in read_troubles(settings.work_dir).items():
+        hint = "see `nvidia-smi -q`; the daemon uses it again after three good probes, ten minutes apart"
+        yield _bad("GPU", f"{name} is left alone by the daemon: {reason}", hint)
+    try:
+        devices = choose_devices(settings)
+    except ConfigError as error:
+        yield _bad("devices", str(error), error.hint)
+        return
+    jobs = settings.max_concurrent_jobs or len(devices)
+    if found and devices != (CPU,):
+        yield _good("devices", f"{len(devices)} GPUs for {jobs} jobs at once")
+    else:
+        yield _good("devices", f"the CPU, which is slow for training, for {jobs} jobs at once")
 
 
 def _libraries() -> Iterator[Finding]:

@@ -15,13 +15,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from gitlab_jobs.attempt import Attempt, Bench
-from gitlab_jobs.children import Affinity
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import Denied
 from gitlab_jobs.job import CancelReason, Job, JobState
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Standing
-from gitlab_jobs.slots import Slot, Slots
+from gitlab_jobs.slots import Slot, Slots, needs_of
 from gitlab_jobs.store import ProjectRef, ProjectStore
 from gitlab_jobs.telemetry import BROKE, HANDED_BACK, Telemetry
 from gitlab_jobs.workspace import Workspace, prune_workspaces
@@ -110,10 +109,11 @@ class Running:
         bench.ledger.note(store.project, job.job_id, Standing.HELD)
         reach("attempt.held")
         try:
-            place = self._slots.place(slot, Affinity.of(job, store.project))
+            needs = needs_of(job, store.project, bench.settings)
+            place = self._slots.place(slot, needs)
             attempt = Attempt(lease, store, bench, place, workspace)
         except OSError:
-            self._give_back(lease, store)
+            self.give_back(lease, store)
             raise
         slot.is_busy = True
         future = self._pool.submit(self._run, attempt, lease, store)
@@ -135,6 +135,11 @@ class Running:
         if ended:
             self._prune()
 
+    def give_back(self, lease: Lease, store: ProjectStore) -> None:
+        """Make a job pending again that nothing has been done for."""
+        lease.release(self._patience())
+        self._bench.ledger.note(store.project, lease.job.job_id, Standing.RELEASED)
+
     def stop(self) -> None:
         """Tell all attempts to stop; returns at once."""
         self._must_stop = True
@@ -149,16 +154,12 @@ class Running:
             return attempt.run(self._reason_to_stop)
         except OSError:
             # No process: the next job would fare no better here, another box may.
-            self._give_back(lease, store)
+            self.give_back(lease, store)
             raise
 
     def _reason_to_stop(self) -> CancelReason | None:
         """Asked by the attempts' threads."""
         return CancelReason.SHUTDOWN if self._must_stop or self._signals.wants_stop else None
-
-    def _give_back(self, lease: Lease, store: ProjectStore) -> None:
-        lease.release(self._patience())
-        self._bench.ledger.note(store.project, lease.job.job_id, Standing.RELEASED)
 
     def _look_at(self, future: Future[JobState | None], job: Job) -> None:
         error = future.exception()

@@ -8,69 +8,88 @@ has given back finds another one. Used by the worker's loop alone; knows no GitL
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gitlab_jobs.children import Affinity, Children, Place
+from gitlab_jobs.appetite import appetite_of
+from gitlab_jobs.children import Affinity, Children, Common, Needs, Place
+from gitlab_jobs.device_watch import DeviceWatch
+from gitlab_jobs.job import Job
+from gitlab_jobs.settings import WorkerSettings
+from gitlab_jobs.smaller_steps import Plans
+from gitlab_jobs.store import ProjectRef
+from runner.log_pipe import Mask
+from runner.preflight import Admission
+
+logger = logging.getLogger(__name__)
+
+IDLE_LOGS = "idle"
+PLANS_FILE = "memory_plans.json"
 
 
 @dataclass(slots=True)
 class Slot:
     """One place; `children` starts what runs there."""
 
-    device: str
     children: Children
     is_busy: bool = False
+
+    @property
+    def device(self) -> str:
+        """What runs here runs on this."""
+        return self.children.device
 
 
 class Slots:
     """All places of a box."""
 
-    def __init__(
-        self,
-        devices: Sequence[str],
-        limit: int | None,
-        make_children: Callable[[int, str], Children],
-    ) -> None:
-        """Make places.
+    def __init__(self, places: Sequence[Slot], limit: int, watch: DeviceWatch) -> None:
+        """Offer places, of which `limit` may be in use at once."""
+        self.limit = limit
+        self._slots = tuple(places)
+        self._watch = watch
+        self._refused: dict[str, str] = {}
 
-        Args:
-            devices: what jobs may run on.
-            limit: jobs at once; None for one per device. A larger one shares devices.
-            make_children: makes what starts the children of a slot, by its number and device.
-        """
-        self.limit = limit or len(devices)
-        count = max(self.limit, len(devices))
-        places = [(number, devices[number % len(devices)]) for number in range(count)]
-        self._slots = tuple(
-            Slot(device, make_children(number, device)) for number, device in places
-        )
+    @classmethod
+    def of(
+        cls,
+        settings: WorkerSettings,
+        devices: Sequence[str],
+        mask: Mask,
+        watch: DeviceWatch | None = None,
+    ) -> Slots:
+        """The places that an operator's settings ask for: shared devices if they are fewer than jobs."""
+        limit = settings.max_concurrent_jobs or len(devices)
+        used = [devices[n % len(devices)] for n in range(max(limit, len(devices)))]
+        work_dir = settings.work_dir.resolve()
+        watch = watch or DeviceWatch(used, work_dir)
+        common = Common(watch, Plans(work_dir / PLANS_FILE), mask, settings.keep_warm)
+        logs = [work_dir / IDLE_LOGS / f"slot-{number}.log" for number in range(len(used))]
+        places = [
+            Slot(Children(device, common, log)) for device, log in zip(used, logs, strict=True)
+        ]
+        return cls(places, limit, watch)
 
     @property
     def has_room(self) -> bool:
-        """Whether one more job may run, wherever."""
-        return sum(slot.is_busy for slot in self._slots) < self.limit
+        """Whether one more job may run, if its memory suffices."""
+        return bool(self._free)
 
-    def choose(self, affinity: Affinity | None) -> Slot | None:
-        """The place for a job: where its model is, else on the device with the fewest jobs; None if full."""
-        free = [slot for slot in self._slots if not slot.is_busy]
-        if not free or not self.has_room:
-            return None
-        return min(
-            free,
-            key=lambda slot: (
-                not slot.children.fits(affinity),
-                self._jobs_on(slot.device),
-                # A model that somebody else may need again is let go last, the oldest one first.
-                slot.children.idle_since or 0.0,
-            ),
-        )
+    @property
+    def are_all_sick(self) -> bool:
+        """Whether no device may be used, now or soon."""
+        return not any(self._is_usable(slot) for slot in self._slots)
 
-    def place(self, slot: Slot, affinity: Affinity | None) -> Place:
-        """What an attempt needs to know of a slot; jobs beside each other share the processor."""
-        threads = max(1, (os.cpu_count() or 1) // self.limit) if self.limit > 1 else None
-        return Place(slot.device, slot.children.for_job(affinity), threads)
+    @property
+    def troubles(self) -> int:
+        """How many devices are left alone."""
+        return len(self._watch.troubles)
+
+    def look(self) -> None:
+        """See how the devices are, before work is looked for."""
+        self._watch.look()
 
     def expire(self) -> None:
         """End idle children whose time is over."""
@@ -78,10 +97,69 @@ class Slots:
             if not slot.is_busy:
                 slot.children.expire()
 
+    def choose(self, needs: Needs) -> Slot | None:
+        """The place for a job: where its model is, else on the device with the fewest jobs.
+
+        None if all are taken, or no device has the memory; that is logged, with its numbers.
+        """
+        for slot in sorted(self._free, key=lambda slot: self._rank(slot, needs.affinity)):
+            if self._has_memory(slot, needs):
+                self._refused.pop(needs.job_id, None)
+                return slot
+        return None
+
+    def any_free(self) -> Slot | None:
+        """A place for what needs no device."""
+        return next((slot for slot in self._slots if not slot.is_busy), None)
+
+    def place(self, slot: Slot, needs: Needs) -> Place:
+        """What an attempt needs to know of a slot; jobs beside each other share the processor."""
+        threads = max(1, (os.cpu_count() or 1) // self.limit) if self.limit > 1 else None
+        return Place(slot.device, slot.children.for_job(needs), threads)
+
     def close(self) -> None:
         """End all idle children."""
         for slot in self._slots:
             slot.children.let_go()
 
-    def _jobs_on(self, device: str) -> int:
-        return sum(slot.is_busy for slot in self._slots if slot.device == device)
+    @property
+    def _free(self) -> list[Slot]:
+        if sum(slot.is_busy for slot in self._slots) >= self.limit:
+            return []
+        return [slot for slot in self._slots if not slot.is_busy and self._is_usable(slot)]
+
+    def _is_usable(self, slot: Slot) -> bool:
+        return self._watch.trouble(slot.device) is None
+
+    def _rank(self, slot: Slot, affinity: Affinity | None) -> tuple[bool, int, float]:
+        # A model that somebody may need again is let go last, the one that has waited longest first.
+        idle_since = slot.children.idle_since if slot.children.is_idle else None
+        jobs = sum(one.is_busy for one in self._slots if one.device == slot.device)
+        return (not slot.children.fits(affinity), jobs, idle_since or 0.0)
+
+    def _has_memory(self, slot: Slot, needs: Needs) -> bool:
+        if slot.children.fits(needs.affinity):
+            return True
+        pids = {one.children.pid for one in self._slots} - {None}
+        ours = [pid for pid in pids if pid is not None]
+        answer = self._watch.room(slot.device, needs.appetite, ours)
+        if answer.admission is Admission.WAIT:
+            self._let_go_on(slot.device)
+            answer = self._watch.room(slot.device, needs.appetite, ours)
+        if answer.admission is Admission.READY:
+            return True
+        if self._refused.get(needs.job_id) != answer.reason:
+            self._refused[needs.job_id] = answer.reason
+            logger.warning("job %s has to wait: %s", needs.job_id, answer.reason)
+        return False
+
+    def _let_go_on(self, device: str) -> None:
+        for slot in self._slots:
+            if slot.device == device and not slot.is_busy:
+                slot.children.let_go()
+
+
+def needs_of(job: Job, project: ProjectRef, settings: WorkerSettings) -> Needs:
+    """What a job will want of a place."""
+    appetite = appetite_of(job, settings.models, allows_cpu=settings.allow_cpu)
+    return Needs(job.job_id, Affinity.of(job, project), appetite)

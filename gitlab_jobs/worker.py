@@ -20,21 +20,20 @@ from typing import Protocol, TypeVar
 
 from gitlab_jobs import claims, takeover
 from gitlab_jobs.attempt import Bench
-from gitlab_jobs.children import Affinity
+from gitlab_jobs.children import Needs
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import AlreadyExists, Denied, Forbidden, LeaseLost, Missing, StoreError
-from gitlab_jobs.job import JobState
+from gitlab_jobs.job import Job, JobState
 from gitlab_jobs.lease import Lease, Patience
 from gitlab_jobs.ledger import Row, Standing
 from gitlab_jobs.recovery import Recovery, Resumable, is_rolled_back, reassert
 from gitlab_jobs.resume import removal
 from gitlab_jobs.running import Running, key_of
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
-from gitlab_jobs.slots import Slots
+from gitlab_jobs.slots import Slots, needs_of
 from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
 from gitlab_jobs.telemetry import Telemetry
 from gitlab_jobs.turns import Turns
-from gitlab_jobs.workspace import Workspace
 from runner.signals import Signals
 
 logger = logging.getLogger(__name__)
@@ -114,14 +113,18 @@ class Worker:
         logger.info("stopped; %d jobs done", self._running.finished)
 
     def _loop(self, *, one_shot: bool) -> None:
+        slots = self._parts.slots
         while not self._takes_nothing_new:
             self._running.collect()
-            if self._parts.slots.has_room:
+            slots.look()
+            worked = False
+            if slots.has_room:
                 self._resume()
+            if slots.has_room or not self._running:
                 worked = self._turn(one_shot=one_shot)
-                if one_shot and not worked and not self._running:
-                    break
-            self._wait(self._settings.loop_interval if self._parts.slots.has_room else None)
+            if one_shot and not worked and not self._running:
+                break
+            self._wait(self._settings.loop_interval)
 
     def _turn(self, *, one_shot: bool) -> bool:
         """Look once and take what there is room for."""
@@ -167,6 +170,17 @@ class Worker:
     def _go_on(self, store: ProjectStore, found: Resumable) -> None:
         """Take up one job: a renewal first, which proves that it is ours and keeps others away."""
         job_id, patience = found.lease.job.job_id, self._patience()
+        slots = self._parts.slots
+        slot = (
+            slots.any_free()
+            if found.has_ended
+            else slots.choose(self._needs(store, found.lease.job))
+        )
+        if slot is None:
+            if slots.are_all_sick:
+                self._running.give_back(found.lease, store)
+                logger.warning("gave job %s back: no device of this box can be used", job_id)
+            return
         try:
             if found.has_ended:
                 pass  # the final commit is the best proof
@@ -180,7 +194,7 @@ class Worker:
             logger.warning("job %s is not ours any more (%s)", job_id, lost.reason)
             self._parts.bench.ledger.note(store.project, job_id, Standing.LOST)
             return
-        self._start(found.lease, found.store, found.workspace)
+        self._running.start(found.lease, found.store, slot, found.workspace)
 
     def _give_up(self, store: ProjectStore, found: Resumable, patience: Patience) -> None:
         """End a job that a worker did not survive again and again."""
@@ -217,13 +231,21 @@ class Worker:
     def _take(
         self, candidate: Candidate, get: Callable[[ProjectStore, Candidate], Lease | None]
     ) -> bool:
-        """Get hold of a job and run it; False if it was not to be had."""
+        """Get hold of a job and run it; False if there is no place for it, or it was not to be had."""
+        store = self._parts.catalog.open(candidate.project)
+        slot = self._parts.slots.choose(self._needs(store, candidate.job))
+        if slot is None:
+            return False
         lease = self._in_project(candidate.project, lambda store: get(store, candidate))
         if lease is None:
             return False
         self._turns.note_claim(candidate.project)
-        self._start(lease, self._parts.catalog.open(candidate.project))
+        self._running.start(lease, store, slot)
+        self._beat()
         return True
+
+    def _needs(self, store: ProjectStore, job: Job) -> Needs:
+        return needs_of(job, store.project, self._settings)
 
     def _others(self, candidates: Iterable[Candidate]) -> list[Candidate]:
         """All but the jobs that run here: what a look found of them may be older than their end."""
@@ -256,13 +278,6 @@ class Worker:
         row = self._parts.bench.ledger.find(store.project, candidate.job.job_id)
         return row if row is not None and row.standing is Standing.DONE else None
 
-    def _start(self, lease: Lease, store: ProjectStore, workspace: Workspace | None = None) -> None:
-        slot = self._parts.slots.choose(Affinity.of(lease.job, store.project))
-        if slot is None:
-            raise AssertionError("a job is taken only while there is room")
-        self._running.start(lease, store, slot, workspace)
-        self._beat()
-
     def _patience(self) -> Patience:
         return Patience(CLAIM_PATIENCE_S, self._parts.bench.enough)
 
@@ -274,6 +289,8 @@ class Worker:
         if signals.wants_end_now:
             self._parts.bench.enough.set()
         what = str(self._running) if self._running else f"idle; {self._running.finished} jobs done"
+        if troubles := self._parts.slots.troubles:
+            what += f"; {troubles} GPUs out of use"
         readiness.tell(f"{'stopping: ' if signals.wants_stop else ''}{what}")
 
     @property
@@ -300,14 +317,14 @@ class Worker:
             logger.warning("project %s could not be served now: %s", project.path, error)
         return None
 
-    def _wait(self, seconds: float | None) -> None:
+    def _wait(self, seconds: float) -> None:
         """Sleep until an attempt has ended or a signal came; a jittered interval at most.
 
         Args:
-            seconds: the interval; None or a negative one waits for an attempt as long as it takes.
+            seconds: the interval; a negative one waits for an attempt as long as it takes.
         """
         until = float("inf")
-        if seconds is not None and seconds >= 0:
+        if seconds >= 0:
             until = time.monotonic() + seconds * random.uniform(1 - JITTER, 1 + JITTER)
         while not self._takes_nothing_new and not self._running.has_ended:
             left = until - time.monotonic()

@@ -62,6 +62,7 @@ class ReusableChild:
         self._handoff: queue.SimpleQueue[JsonObject | None] = queue.SimpleQueue()
         self._begun_at = time.monotonic()
         self._turns = 0
+        self._has_begun = False
         self._is_going = False
         self._used = Usage(0, 0.0, 0.0, 0.0)
         self.idle_since: float | None = None
@@ -76,7 +77,7 @@ class ReusableChild:
     @property
     def pid(self) -> int | None:
         """The process, once there is one."""
-        return self._process.pid if self._process is not None else None
+        return self._process.pid if self._process is not None and self._has_begun else None
 
     def turn(self, spec: ChildSpec, caller: Caller) -> Turn | None:
         """Begin a turn; None if the child is not (or no longer) there for it.
@@ -99,15 +100,18 @@ class ReusableChild:
             self._handoff.put(dict(spec.payload))
         return turn
 
-    def leave(self) -> None:
-        """Have an idle child end, and see it out; one at work ends after its turn."""
+    def leave(self) -> ChildExit | None:
+        """Have an idle child end, and see it out; one at work ends after its turn, which is not awaited."""
         with self._lock:
             was_idle, self._is_going = self._waits, True
-        if was_idle:
-            self._handoff.put(None)
-            if self._running.wait(_LEAVE_S) is None:
-                self._running.kill("its time was over")
-                self._running.wait(None)
+        if not was_idle:
+            return None
+        self._handoff.put(None)
+        ended = self._running.wait(_LEAVE_S)
+        if ended is None:
+            self._running.kill("its time was over")
+            ended = self._running.wait(None)
+        return ended
 
     @property
     def _waits(self) -> bool:
@@ -129,6 +133,7 @@ class ReusableChild:
         )
         self._process = process
         process.start()
+        self._has_begun = True
 
     def _caller_of_turn(self) -> Caller:
         turn = self._turn
@@ -215,6 +220,7 @@ class Turn:
     begun_at: float = field(default_factory=time.monotonic)
     has_ended: threading.Event = field(default_factory=threading.Event)
     _exit: ChildExit | None = None
+    _has_left_child: bool = False
 
     def cancel(self, reason: str) -> None:
         """Ask the child to stop, then make it; returns at once."""
@@ -232,8 +238,14 @@ class Turn:
             self._exit = self.child.end_of(self)
         return self._exit
 
+    @property
+    def has_left_child(self) -> bool:
+        """Whether the process outlives this turn, idle."""
+        return self._has_left_child
+
     def succeed(self, result: JsonObject, usage: Usage) -> None:
         """Take the result of a child that stays."""
+        self._has_left_child = True
         self._exit = ChildExit(
             verdict=Verdict.SUCCEEDED,
             result=result,

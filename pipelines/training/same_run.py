@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipelines.errors import PipelineError
 
 FILE_NAME = "fingerprint"
+_HOW_MUCH_AT_ONCE = frozenset({"batch_s", "accumulate", "gradient_checkpointing"})
 
 
 def check_same_run(home: Path, facts: Sequence[object]) -> None:
@@ -30,3 +32,12 @@ def check_same_run(home: Path, facts: Sequence[object]) -> None:
             "it has to start afresh."
         )
     path.write_text(fingerprint, "ascii")
+
+
+def what_is_learned(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A recipe's settings without those that only say how much memory it takes.
+
+    Half the batch, with the gradients of twice as many added up, is the same training to the optimiser.
+    """
+    learned = {name: value for name, value in config.items() if name not in _HOW_MUCH_AT_ONCE}
+    return learned | {"step_s": round(config["batch_s"] * config["accumulate"], 6)}

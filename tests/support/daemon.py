@@ -37,11 +37,12 @@ class Daemon:
         token: str | None = None,
         environment: Mapping[str, str] | None = None,
         name: str = "worker",
+        entry: Path = ENTRY,
     ) -> None:
         self.work_dir = directory / name
         self._log_path = directory / f"{name}.log"
         self._out_path = directory / f"{name}.out"
-        command = [sys.executable, str(ENTRY), *arguments]
+        command = [sys.executable, str(entry), *arguments]
         if "--work-dir" not in arguments:
             command += ["--work-dir", str(self.work_dir)]
         if "--handlers-dir" not in arguments:

@@ -12,10 +12,8 @@ from support.daemon import Daemon
 from support.devserver import project
 from support.job_world import JobWorld, job, training
 
-from gitlab_jobs.children import Children
 from gitlab_jobs.job import Job, JobType, Mode, ModelSpec
 from gitlab_jobs.scanner import Candidate
-from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectRef
 from gitlab_jobs.turns import Turns
 
@@ -149,24 +147,3 @@ def test_a_later_look_remembers_who_was_served() -> None:
         waiting.remove(chosen)
         order.append(chosen.job.job_id)
     assert order == ["p0", "q0", "r0", "p1"]
-
-
-def test_jobs_spread_over_the_devices() -> None:
-    """More jobs than devices share them evenly; fewer leave a device for one that falls sick."""
-
-    def idle(number: int, device: str) -> Children:
-        return Children(Path("idle.log"), bytes, keep_warm_s=0.0)
-
-    slots = Slots(["gpu-a", "gpu-b"], 4, idle)
-    used = []
-    while (slot := slots.choose(None)) is not None:
-        slot.is_busy = True
-        used.append(slot.device)
-    assert used == ["gpu-a", "gpu-b", "gpu-a", "gpu-b"]
-
-    few = Slots(["gpu-a", "gpu-b"], 1, idle)
-    first = few.choose(None)
-    assert first is not None
-    first.is_busy = True
-    assert not few.has_room
-    assert few.choose(None) is None

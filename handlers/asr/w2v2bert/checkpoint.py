@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from gitlab_jobs.callbacks import JobCallbacks, JobContext, Stage
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, ModelChoice, Stage
 from pipelines.asr.w2v2bert.archive import FILE_NAME, pack, unpack
 from pipelines.asr.w2v2bert.transcribe import Transcriber
 
@@ -28,10 +28,12 @@ def fetch_model(callbacks: JobCallbacks, repository_path: str) -> Path:
     return directory
 
 
-def open_transcriber(model: Path, *, device: str, precision: str) -> Transcriber:
+def open_transcriber(model: Path, choice: ModelChoice) -> Transcriber:
     """Load a recogniser: from its directory, or from the file that it was published as."""
-    if model.is_dir():
-        return Transcriber(model, device=device, precision=precision)
-    with tempfile.TemporaryDirectory(prefix="model-") as directory:
-        unpack(model, Path(directory))
-        return Transcriber(Path(directory), device=device, precision=precision)
+    if not model.is_dir():
+        with tempfile.TemporaryDirectory(prefix="model-") as directory:
+            unpack(model, Path(directory))
+            return open_transcriber(Path(directory), choice)
+    return Transcriber(
+        model, device=choice.device, precision=choice.precision, batch_share=choice.batch_share
+    )

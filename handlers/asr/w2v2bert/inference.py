@@ -36,9 +36,7 @@ def infer(
     if not spoken:
         return corpus.nothing_to_do(data)
     with callbacks.stage(Stage.INFER):
-        transcriber = callbacks.load_once(
-            open_transcriber, model, device=choice.device, precision=choice.precision
-        )
+        transcriber = callbacks.load_once(open_transcriber, model, choice)
         recordings = [Recording(utterance.cell_id, audio) for utterance, audio in spoken]
         results = transcriber.transcribe(recordings, Heartbeat(callbacks))
         heard = [

@@ -72,4 +72,10 @@ def recipe(job: Job, choice: ModelChoice) -> RecogniserConfig:
         "precision": choice.precision,
         "corrector": job.transmorgrifier,
     }
-    return replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
+    config = replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
+    return replace(
+        config,
+        batch_s=config.batch_s * choice.batch_share,
+        accumulate=config.accumulate * choice.accumulation,
+        gradient_checkpointing=config.gradient_checkpointing or choice.checkpoints_activations,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage, Utterance
 from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import JobResult
@@ -30,10 +32,12 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
         engine = callbacks.load_once(
             open_engine, ENGINE, choice.base, device=choice.device, precision=choice.precision
         )
+        usual = Listening(job.language)
+        listening = replace(usual, batch_size=choice.share_of(usual.batch_size))
         heartbeat = Heartbeat(callbacks)
         heartbeat(f"Listening with {engine.info}")
         paths = [audio for _, audio in spoken]
-        results = list(transcribe_files(engine, paths, Listening(job.language), heartbeat))
+        results = list(transcribe_files(engine, paths, listening, heartbeat))
     pairs = list(zip((utterance for utterance, _ in spoken), results, strict=True))
     transcripts = [(u, result) for u, result in pairs if isinstance(result, Transcript)]
     subtitles.publish(job_context, callbacks, transcripts)

@@ -14,10 +14,11 @@ from handlers.publishing import publish_report
 from handlers.tts.stabletts import delivery, report
 from handlers.tts.stabletts.imitation import somebody_to_imitate
 from handlers.tts.stabletts.readback import read_back, recogniser_of
+from handlers.tts.stabletts.recipe import speaking_config
 from handlers.tts.stabletts.spelling import open_voice
 from pipelines.report.parts import Part
 from pipelines.tts.stabletts.base import Base, find_base
-from pipelines.tts.stabletts.synthesize import Speaker, SpeakingConfig
+from pipelines.tts.stabletts.synthesize import Speaker
 
 
 def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
@@ -47,7 +48,7 @@ def infer(
             voice,
             callbacks.load_once(Base.open_vocoder, base),
             reference,
-            SpeakingConfig(precision=choice.precision),
+            speaking_config(choice),
             device=choice.device,
         )
         spoken = speaker.speak(delivery.verses(data), heartbeat)

@@ -53,9 +53,8 @@ def _judged(
     from handlers.asr.w2v2bert.checkpoint import open_transcriber
     from pipelines.asr.w2v2bert.transcribe import Recording
 
-    transcriber = callbacks.load_once(
-        open_transcriber, recogniser, device=choice.device, precision="auto"
-    )
+    own_choice = replace(choice, precision="auto")
+    transcriber = callbacks.load_once(open_transcriber, recogniser, own_choice)
     files = [Recording(take.utterance.cell_id, take.audio.path) for take in takes if take.audio]
     heard = transcriber.transcribe(files, Heartbeat(callbacks).saying("Listening to the takes"))
     for take in takes:

@@ -1,4 +1,4 @@
-"""What a job says about its training, in the pipeline's terms."""
+"""What a job and this machine say about training and speaking, in the pipeline's terms."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from gitlab_jobs.callbacks import ModelChoice
 from gitlab_jobs.job import Job
 from pipelines.tts.stabletts.settings import TrainingConfig, tiny
+from pipelines.tts.stabletts.synthesize import SpeakingConfig
 
 CLIP_S = 5.0
 """A job's `batch_size` counts recordings of this length."""
@@ -25,4 +26,15 @@ def recipe(job: Job, choice: ModelChoice, *, is_tiny: bool) -> TrainingConfig:
         "precision": choice.precision,
     }
     config = tiny() if is_tiny else TrainingConfig()
-    return replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
+    config = replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
+    return replace(
+        config,
+        batch_s=config.batch_s * choice.batch_share,
+        accumulate=config.accumulate * choice.accumulation,
+    )
+
+
+def speaking_config(choice: ModelChoice) -> SpeakingConfig:
+    """How a voice speaks on this machine."""
+    usual = SpeakingConfig(precision=choice.precision)
+    return replace(usual, tokens_per_batch=choice.share_of(usual.tokens_per_batch))

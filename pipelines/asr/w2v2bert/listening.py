@@ -45,8 +45,16 @@ class Piece:
 class Listener:
     """A network on its device."""
 
-    def __init__(self, recogniser: Recogniser, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        batch_s: float = BATCH_S,
+    ) -> None:
         """Take the network as it is; it must be on the device already."""
+        self._batch_s = batch_s
         self._recogniser = recogniser
         self._device = device
         self._dtype = dtype
@@ -73,7 +81,7 @@ class Listener:
     ) -> Iterator[tuple[int, Scores]]:
         """Log-probabilities (u, c) of each piece with its number, in the order they are ready."""
         lengths = [len(piece.features) for piece in pieces]
-        for batch in plan_batches(lengths, round(BATCH_S / FRAME_S)).batches:
+        for batch in plan_batches(lengths, round(self._batch_s / FRAME_S)).batches:
             poll()
             inputs = pad([pieces[index].features for index in batch])
             logits = self._recogniser.network(

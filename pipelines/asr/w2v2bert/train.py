@@ -31,7 +31,7 @@ from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
 from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
-from pipelines.training.same_run import check_same_run
+from pipelines.training.same_run import check_same_run, what_is_learned
 from pipelines.training.team import join_team
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
@@ -171,7 +171,7 @@ def _layer_of(name: str) -> int | None:
 def _facts(config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary) -> list[object]:
     """What decides what is learned."""
     return [
-        config.as_json(),
+        what_is_learned(config.as_json()),
         vocabulary.symbols,
         [(example.id, example.frames, example.labels) for example in corpus.examples],
     ]

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from pipelines.asr.corrector.corrector import Corrector
-from pipelines.asr.w2v2bert import model
+from pipelines.asr.w2v2bert import listening, model
 from pipelines.asr.w2v2bert.config import FRAME_S, SAMPLE_RATE_HZ
 from pipelines.asr.w2v2bert.dataset import Unusable, speech_of
 from pipelines.asr.w2v2bert.listening import Listener, Piece
@@ -80,8 +80,15 @@ class _Read:
 class Transcriber:
     """A loaded recogniser: set up once, used for any number of recordings."""
 
-    def __init__(self, model_directory: Path, *, device: str, precision: str = "auto") -> None:
-        """Load the weights onto the device.
+    def __init__(
+        self,
+        model_directory: Path,
+        *,
+        device: str,
+        precision: str = "auto",
+        batch_share: float = 1.0,
+    ) -> None:
+        """Load the weights onto the device; batches are `batch_share` of the usual size.
 
         Raises:
             BadCheckpoint, DeviceUnavailable: in words for the user.
@@ -90,7 +97,9 @@ class Transcriber:
         recogniser = model.load(model_directory)
         dtype = choose_dtype(precision, processor, width=recogniser.hidden_size)
         recogniser.network.to(processor, dtype).eval()
-        self._listener = Listener(recogniser, processor, dtype)
+        self._listener = Listener(
+            recogniser, processor, dtype, batch_s=listening.BATCH_S * batch_share
+        )
         self._corrector = Corrector.load(model_directory)
         self._reader = Reader.load(model_directory, recogniser.vocabulary, recogniser.output_s)
 

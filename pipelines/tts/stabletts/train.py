@@ -20,7 +20,7 @@ from pipelines.text.romanize import Romanize
 from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
-from pipelines.training.same_run import check_same_run
+from pipelines.training.same_run import check_same_run, what_is_learned
 from pipelines.training.team import join_team
 from pipelines.tts.stabletts.dataset import Corpus, prepare
 from pipelines.tts.stabletts.model import StableTTS
@@ -143,7 +143,7 @@ def _task(
 def _facts(config: TrainingConfig, corpus: Corpus, vocabulary: Vocabulary) -> list[object]:
     """What decides what is learned."""
     return [
-        asdict(config),
+        what_is_learned(asdict(config)),
         vocabulary.to_json(),
         [(example.id, example.mel_path.name, example.ids) for example in corpus.examples],
     ]
