@@ -70,7 +70,7 @@ ENDS = (
         "hang with the interpreter lock held",
         "hang",
         Verdict.NO_PROGRESS,
-        replace(_QUICK, heartbeat_timeout_s=0.5, dump_grace_s=0.5),
+        replace(_QUICK, heartbeat_timeout_s=2.0, dump_grace_s=0.5),
         has_stacks=True,
     ),
     End("bytes that are no frame", "talk_nonsense", Verdict.CHILD_PROTOCOL),

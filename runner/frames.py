@@ -97,11 +97,6 @@ class FrameDecoder:
         """Expect the numbering to go on after frames that somebody else unpacked."""
         self._seq += count
 
-    @property
-    def is_between_frames(self) -> bool:
-        """Whether the stream may end here without having been cut."""
-        return not self._buffer
-
     def _unpack(self, body: bytes) -> JsonObject:
         try:
             frame = _DECODER.decode(body.decode())

@@ -98,11 +98,6 @@ class Machine(Generic[_State]):
             raise IllegalStep(f"{self.state} → {state}")
         self.state = state
 
-    @property
-    def is_final(self) -> bool:
-        """Whether no step leads on."""
-        return not self._steps[self.state]
-
 
 def worker_machine() -> Machine[WorkerState]:
     """A worker that is about to start."""

@@ -5,8 +5,8 @@
     user:password@ in URLs                            ├─► [MASKED]
     sensitive query parameters, headers, settings     ┘
 
-`Masker` works on whole texts; `MaskingStream` on chunks that may cut a secret anywhere. Fails closed: what
-could not be masked is not let through. Knows neither log files nor children.
+Works on whole texts: `runner.log_pipe` and the log's formatters hand over line by line. Knows neither log files nor
+children.
 """
 
 from __future__ import annotations
@@ -18,15 +18,11 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
-from runner.boundary import Raised, boundary
-
 logger = logging.getLogger(__name__)
 
 MASK = b"[MASKED]"
 MIN_SECRET_CHARS = 8
 """Shorter ones would mask ordinary words."""
-CUT_MARGIN_BYTES = 8 * 1024
-"""How much of an unfinished line is held back; no secret is longer."""
 
 _PREFIXES = (
     "glpat-", "gldt-", "glrt-", "glrtr-", "glcbt-", "glptt-", "glft-", "glimt-", "glagent-", "gloas-",
@@ -113,70 +109,3 @@ def _base64_forms(raw: bytes) -> set[bytes]:
             forms.add(encode(b"\0" * shift + raw)[shift + 1 : -4])
     forms.add(base64.b64encode(raw)[: len(raw) // 3 * 4])
     return forms
-
-
-class MaskingStream:
-    """Masks a stream of chunks: whatever the cuts, no secret leaves in pieces."""
-
-    def __init__(self, masker: Masker) -> None:
-        self._masker = masker
-        self._held = b""
-        self.dropped_bytes = 0
-
-    def feed(self, chunk: bytes) -> bytes:
-        """Take a chunk, return what may be written now: whole lines, mostly."""
-        self._held += chunk
-        end = max(self._held.rfind(b"\n"), self._held.rfind(b"\r")) + 1
-        if not end and len(self._held) > 2 * CUT_MARGIN_BYTES:
-            return self._let_go_of_overlong()
-        ready, self._held = self._held[:end], self._held[end:]
-        return self._masked(ready)
-
-    def close(self) -> bytes:
-        """Return what was held back."""
-        ready, self._held = self._held, b""
-        return self._masked(ready)
-
-    def _let_go_of_overlong(self) -> bytes:
-        """Mask all of an endless line, then hold its end back: a secret may begin there."""
-        masked = self._masked(self._held)
-        cut = max(0, len(masked) - CUT_MARGIN_BYTES)
-        while cut < len(masked) and masked[cut] & 0xC0 == 0x80:  # never inside a UTF-8 character
-            cut += 1
-        self._held = masked[cut:]
-        return masked[:cut]
-
-    def _masked(self, data: bytes) -> bytes:
-        try:
-            with boundary("mask"):
-                return self._masker.mask(data)
-        except Raised:  # fail closed, never show the data
-            self.dropped_bytes += len(data)
-            logger.exception("masking failed; %d bytes dropped", len(data))
-            return b""
-
-
-class MaskingFilter(logging.Filter):
-    """Masks log records: message, arguments and traceback become one masked text."""
-
-    def __init__(self, masker: Masker) -> None:
-        super().__init__()
-        self._masker = masker
-        self._formatter = logging.Formatter()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite a record; one that cannot be masked is dropped."""
-        try:
-            with boundary("mask"):
-                self._rewrite(record)
-        except Raised:  # a broken argument may hold anything; not even its own text can be shown
-            return False
-        return True
-
-    def _rewrite(self, record: logging.LogRecord) -> None:
-        record.msg, record.args = self._masker.mask_text(record.getMessage()), None
-        if record.exc_info:
-            record.exc_text = self._formatter.formatException(record.exc_info)
-            record.exc_info = None
-        if record.exc_text:
-            record.exc_text = self._masker.mask_text(record.exc_text)
