@@ -343,15 +343,15 @@ def test_a_cancelled_future_raises_as_futures_do(tmp_path: Path) -> None:
 
 
 def test_a_pool_grows_while_it_works(tmp_path: Path) -> None:
-    """The new worker takes what waits."""
+    """The new worker takes what waits behind the busy one."""
     with warm(tmp_path) as pool:
-        slow = [pool.submit({"do": "sleep", "for_s": 0.3}) for _ in range(2)]
+        busy = pool.submit({"do": "sleep", "for_s": 60})
+        until(busy.running)
         pool.resize(("cpu", "cpu"))
-        pids = {future.result(60)["pid"] for future in slow}
-        total = pool.status().total
-
-    assert len(pids) == 2
-    assert total == 2
+        pids = {worker.pid for worker in pool.status().workers}
+        assert pool.submit({}).result(60)["count"] == 1
+        assert pool.status().total == len(pids) == 2
+        assert not busy.done()
 
 
 def test_a_pool_shrinks_by_its_idlest_worker_and_loses_no_item(tmp_path: Path) -> None:
