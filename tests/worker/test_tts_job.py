@@ -65,6 +65,11 @@ def test_the_job_is_completed_with_a_voice(finished: Finished) -> None:
     curve = world.read("gpu_jobs/job_voice1/checkpoint/training_metrics.csv")
     assert curve is not None
     assert curve.startswith(b"epoch,train_total_loss,")
+    report = world.read("gpu_jobs/job_voice1/report.html")
+    assert report is not None
+    assert report.count(b"<audio") == 2
+    folder = [path for path in world.files() if path.startswith("gpu_jobs/job_voice1/")]
+    assert not [path for path in folder if path.endswith(".json")]
 
 
 def test_every_new_take_is_one_pointer_that_can_be_played(finished: Finished) -> None:
