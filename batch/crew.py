@@ -24,6 +24,7 @@ from runner.executors import Site, thread_executor, warm_executor
 from runner.gpu import inventory
 from runner.limits import Limits
 from runner.pool import Pool, PoolOptions
+from runner.stats import PoolStatus
 from runner.task import TaskSpec
 
 ROOT = Path(__file__).parents[1]
@@ -98,6 +99,13 @@ class Crew:
             Stage("decode", decode, lambda _: LEAST_TIMEOUT_S),
             Stage("transcribe", transcribe, timeout_s),
         ]
+
+    def statuses(self) -> dict[str, PoolStatus]:
+        """How the pools are now, by stage; empty while there are none."""
+        return {
+            name: pool.status()
+            for name, pool in zip(("decode", "transcribe"), tuple(self._pools), strict=False)
+        }
 
     def close(self, grace_s: float = 30.0) -> None:
         """End the workers."""

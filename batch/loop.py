@@ -17,6 +17,7 @@ from batch.crew import Crew, Tasks, choose_crew
 from batch.display import Display
 from batch.errors import BadData
 from batch.flow import Flow, Outcome
+from batch.metrics import metrics_served
 from batch.packing import Pack, pack
 from batch.record import Record, Status
 from batch.resume import Outputs, Plan, Wishes, make_plan
@@ -147,7 +148,10 @@ class Batch:
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir(mode=0o700)
             try:
-                self._work(crew, scratch, todo, state, tally)
+                with metrics_served(self._settings, crew) as address:
+                    if address is not None:
+                        self._display.say("metrics", f"metrics on {address}", address=address)
+                    self._work(crew, scratch, todo, state, tally)
             finally:
                 crew.close(0.0)
                 shutil.rmtree(scratch, ignore_errors=True)

@@ -97,6 +97,10 @@ class BatchSettings(BaseSettings):
         description="one JSON line per event on stdout",
     )
     dry_run: bool = Field(default=False, description="only say what would be done")
+    metrics_port: int | None = Field(
+        None, ge=0, le=65535, description="serve Prometheus metrics on this port; 0: any free one"
+    )
+    metrics_host: str = Field("127.0.0.1", description="interface for the metrics")
     webhook: str = Field("", description="URL that is told the end as JSON")
     email: str = Field("", description="address that is told the end")
     smtp: str = Field("localhost:25", description="mail server for --email")
@@ -162,7 +166,16 @@ class BatchSettings(BaseSettings):
     def shown(self) -> dict[str, Any]:
         """The options as they stand in the state file."""
         return self.model_dump(
-            mode="json", exclude={"webhook", "email", "smtp", "cache_dir", "yes"}
+            mode="json",
+            exclude={
+                "webhook",
+                "email",
+                "smtp",
+                "cache_dir",
+                "yes",
+                "metrics_port",
+                "metrics_host",
+            },
         )
 
 
