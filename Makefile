@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow-test browser-test lint check chaos kills walks format bench bench-runner clean help
+.PHONY: demo test slow-test browser-test lint check chaos kills walks format bench bench-runner bench-tts bench-whisper clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -54,8 +54,15 @@ format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench-tts: $(STAMP) ## speech synthesis against the original: ORIGINAL=its checkout, PYTHONPATH=what it imports
+	$(BIN)/python -m benchmarks.bench_tts $(ORIGINAL) $(ARGS)
+
 bench-runner: $(STAMP) ## what the process engine costs and gives, one table
 	$(BIN)/python -m benchmarks.runner
+
+bench-whisper: $(STAMP) ## transcribing against faster-whisper and the original, one table (many minutes)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[whisper-reference]'
+	$(BIN)/python -m benchmarks.bench_whisper $(ARGS)
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

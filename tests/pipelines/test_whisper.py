@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -196,3 +197,10 @@ def test_an_unknown_engine_is_named():
     """With those that there are."""
     with pytest.raises(ModelNotFound, match="faster-whisper, openai-whisper"):
         open_engine("siri", "tiny")
+
+
+def test_the_reference_engine_names_its_extra(monkeypatch):
+    """It is not installed by default."""
+    monkeypatch.setitem(sys.modules, "whisper", None)
+    with pytest.raises(ModelNotFound, match="whisper-reference"):
+        open_engine("openai-whisper", "base")

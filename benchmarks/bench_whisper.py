@@ -1,0 +1,230 @@
+"""What transcribing costs: our engine against the two it is made of, on the same recordings and weights.
+
+    python -m benchmarks.bench_whisper [--rounds 3]        (`make bench-whisper`)
+
+Whisper base on the CPU, the clips of `tests/data/speech`. Contestants take turns, each in a process of its own;
+a ratio is the median over rounds of the ratio inside a round. Exits 1 when a budget is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from benchmarks.runner_ways import ROOT, Row
+from benchmarks.whisper_weights import ctranslate2_model, openai_model
+from pipelines.audio.decode import decode
+from pipelines.text.metrics import spoken_error_rates
+
+SPEECH = ROOT / "tests" / "data" / "speech"
+SHORTEST_S, LONGEST_S = 1.5, 10.0
+"""What counts as the length of a verse."""
+ORIGINAL_FILES = 3
+"""The original is slow: it gets a few of the short files, and is compared by seconds of sound a second."""
+RATE_HZ = 16_000
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A recording and what is said in it."""
+
+    path: Path
+    text: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one process told."""
+
+    took_s: float
+    load_s: float
+    texts: list[str]
+    peak_mb: float
+
+
+def clips() -> list[Clip]:
+    """The English clips with one speaker."""
+    entries = json.loads((SPEECH / "transcripts.json").read_text("utf-8"))
+    return [
+        Clip(SPEECH / entry["file"], entry["text"], entry["seconds"])
+        for entry in entries
+        if entry["text"] and entry["language"].startswith("en")
+    ]
+
+
+def joined(parts: Sequence[Clip], folder: Path) -> Clip:
+    """One long recording: all clips with half a second between them."""
+    pause = np.zeros(RATE_HZ // 2, np.float32)
+    sound = np.concatenate([x for part in parts for x in (decode(part.path).samples, pause)])
+    path = folder / "long.flac"
+    soundfile.write(path, sound, RATE_HZ)
+    return Clip(path, " ".join(part.text for part in parts), len(sound) / RATE_HZ)
+
+
+def race(way: str, beam: int, over: Sequence[Clip]) -> Run:
+    """Run one contestant."""
+    command = [sys.executable, "-m", "benchmarks.whisper_ways", way, str(beam)]
+    paths = [str(clip.path) for clip in over]
+    done = subprocess.run([*command, *paths], check=True, stdout=subprocess.PIPE, cwd=ROOT)
+    return Run(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def rounds(
+    ways: Sequence[str], over: Sequence[Clip], count: int, beam: int
+) -> dict[str, list[Run]]:
+    """Let contestants take turns."""
+    runs: dict[str, list[Run]] = {way: [] for way in ways}
+    for number in range(count):
+        for way in ways if number % 2 == 0 else reversed(ways):
+            runs[way].append(race(way, beam, over))
+    return runs
+
+
+def ratio(slow: Sequence[Run], fast: Sequence[Run]) -> float:
+    """How many times as fast, by the median of rounds."""
+    return statistics.median(s.took_s / f.took_s for s, f in zip(slow, fast, strict=True))
+
+
+def wer(over: Sequence[Clip], run: Run) -> float:
+    """Word error rate over all clips, in percent."""
+    return 100 * spoken_error_rates([clip.text for clip in over], run.texts).wer
+
+
+def told(way: str, over: Sequence[Clip], runs: Sequence[Run]) -> Row:
+    """A contestant's own figures."""
+    speed = sum(clip.seconds for clip in over) / statistics.median(run.took_s for run in runs)
+    peak_mb = max(run.peak_mb for run in runs)
+    measured = (
+        f"{speed:.1f} s of sound a second; WER {wer(over, runs[0]):.1f} %; peak {peak_mb:.0f} MB"
+    )
+    kind = "verses" if len(over) > 1 else "long"
+    return Row(f"{kind}: {way}", measured)
+
+
+def worst_loss(over: Sequence[Clip], bare: Run, ours: Run) -> float:
+    """By how many points the worst clip's WER is above the bare loop's."""
+    losses = [
+        100 * spoken_error_rates([clip.text], [mine]).wer
+        - 100 * spoken_error_rates([clip.text], [theirs]).wer
+        for clip, theirs, mine in zip(over, bare.texts, ours.texts, strict=True)
+    ]
+    return max(losses)
+
+
+def verses(count: int, beam: int) -> list[Row]:
+    """Short files, where a window of 30 s is mostly empty."""
+    short = [clip for clip in clips() if SHORTEST_S <= clip.seconds <= LONGEST_S]
+    ways = ("bare", "ours", "ours without words")
+    runs = rounds(ways, short, count, beam)
+    few = sorted(short, key=lambda clip: clip.seconds)[:: max(1, len(short) // ORIGINAL_FILES)]
+    few = few[:ORIGINAL_FILES]
+    original = race("original, a process per file", beam, few)
+    gain = ratio(runs["bare"], runs["ours"])
+    few_s, short_s = (sum(clip.seconds for clip in group) for group in (few, short))
+    ours_s = statistics.median(run.took_s for run in runs["ours"])
+    against_each = (original.took_s / few_s) / (ours_s / short_s)
+    loss = worst_loss(short, runs["bare"][0], runs["ours"][0])
+    return [
+        *(told(way, short, runs[way]) for way in ways),
+        told(
+            f"the original, a process per file ({len(few)} of {len(short)} files)", few, [original]
+        ),
+        Row("verses: ours over the bare loop", f"{gain:.1f}×", "≥ 3×", gain >= 3),
+        Row(
+            "verses: ours over the original per file",
+            f"{against_each:.0f}×",
+            "≥ 15×",
+            against_each >= 15,
+        ),
+        Row("verses: worst loss of a file in WER", f"{loss:+.1f} points", "≤ 5", loss <= 5),
+    ]
+
+
+def long_file(count: int, beam: int, folder: Path) -> list[Row]:
+    """One long recording, where batching gains little."""
+    over = [joined(clips(), folder)]
+    ways = ("bare", "ours", "ours sequential")
+    runs = rounds(ways, over, count, beam)
+    gain = ratio(runs["bare"], runs["ours"])
+    return [
+        *(told(way, over, runs[way]) for way in ways),
+        Row("long: ours over the bare loop", f"{100 * gain:.0f} %", "≥ 95 %", gain >= 0.95),
+    ]
+
+
+def batches(folder: Path) -> list[Row]:
+    """The whole program over all clips: workers, and what giving memory back costs."""
+    rows = []
+    inputs = folder / "in"
+    inputs.mkdir()
+    for clip in clips():
+        (inputs / clip.path.name).symlink_to(clip.path)
+    for name, flags in {
+        "1 worker": ["-t", "1"],
+        "2 workers": ["-t", "2", "--pack", "4"],
+        "3 workers": ["-t", "3", "--pack", "4"],
+        "1 worker, memory back after each stage": ["--isolation", "stage"],
+    }.items():
+        output = folder / name
+        begun = time.perf_counter()
+        command = [
+            sys.executable,
+            "batch_entry.py",
+            "--input",
+            str(inputs),
+            "--output",
+            str(output),
+        ]
+        model = ["-m", str(ctranslate2_model()), "--gpus", "none", "--language", "en", "--json"]
+        state = ["--state", str(folder / f"{name}.json")]
+        done = subprocess.run(
+            [*command, *model, *state, *flags], check=True, stdout=subprocess.PIPE, cwd=ROOT
+        )
+        took_s = time.perf_counter() - begun
+        end = json.loads(done.stdout.splitlines()[-1])
+        rows.append(
+            Row(
+                f"batch_entry.py, cold: {name}",
+                f"{end['audio_s'] / took_s:.1f} s of sound a second",
+            )
+        )
+    return rows
+
+
+def main(argv: Sequence[str]) -> int:
+    """Print the table; 1 if a budget is missed."""
+    parser = argparse.ArgumentParser(prog="bench_whisper", description="Measure transcribing.")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--beam", type=int, default=5)
+    options = parser.parse_args(argv)
+    openai_model()
+    print("| Whisper base, CPU | measured | budget |\n|---|---|---|")
+    is_kept = True
+    with tempfile.TemporaryDirectory() as folder:
+        parts = (
+            lambda: verses(options.rounds, options.beam),
+            lambda: long_file(options.rounds, options.beam, Path(folder)),
+            lambda: batches(Path(folder)),
+        )
+        for part in parts:
+            for row in part():
+                mark = " (missed)" if row.is_kept is False else ""
+                print(f"| {row.what} | {row.measured}{mark} | {row.budget} |", flush=True)
+                is_kept = is_kept and row.is_kept is not False
+    return 0 if is_kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
