@@ -28,7 +28,7 @@ def main(argv: Sequence[str]) -> int:
             )
         from gitlab_jobs import daemon
 
-        report = daemon.run(settings, loader=HANDLER_LOADER)
+        report = daemon.run(settings, loader=HANDLER_LOADER, reload=lambda: load_settings(argv))
     except ConfigError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         if error.hint:

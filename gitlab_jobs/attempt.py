@@ -115,6 +115,11 @@ class Attempt:
         """The job at hand."""
         return self._lease.job
 
+    @property
+    def doing(self) -> str:
+        """What it is at, as the user reads it."""
+        return str(self._service.status().fields["status_message"])
+
     def stop(self, reason: CancelReason) -> None:
         """Tell the child to save what it can and end; the first reason stays. Returns at once."""
         if self._asked_to_stop is None:
@@ -321,7 +326,6 @@ class Attempt:
             self._bench.mask,
             self._service.status,
             self._heading(),
-            self._service.revision,
         )
         settings = self._bench.settings
         return InterimSaves(
@@ -371,5 +375,6 @@ def _limits(settings: WorkerSettings, threads: int | None) -> Limits:
         grace_s=grace_s,
         term_grace_s=min(standard.term_grace_s, grace_s),
         memory_bytes=None if memory_gb is None else int(memory_gb * GIB),
+        progress_timeout_s=settings.progress_s,
         threads=threads,
     )

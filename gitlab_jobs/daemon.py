@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Callable
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from threading import Event
 
 from gitlab_jobs.attempt import Bench
@@ -33,6 +35,7 @@ from gitlab_jobs.readiness import SystemdReadiness
 from gitlab_jobs.recovery import Recovery
 from gitlab_jobs.scanner import JobScanner
 from gitlab_jobs.settings import WorkerSettings, read_token
+from gitlab_jobs.signal_desk import SignalDesk
 from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectCatalog
 from gitlab_jobs.telemetry import Telemetry
@@ -61,12 +64,13 @@ class Report:
     exit_code: int
 
 
-def run(settings: WorkerSettings, *, loader: str) -> Report:
+def run(settings: WorkerSettings, *, loader: str, reload: Callable[[], WorkerSettings]) -> Report:
     """Do what the settings ask for: serve, `--plan` or `--check`.
 
     Args:
         settings: checked settings.
         loader: "package.module:function" that finds a handler, used in the children only.
+        reload: reads all sources of settings again.
 
     Raises:
         ConfigError: with its exit code, when started wrongly.
@@ -98,7 +102,7 @@ def run(settings: WorkerSettings, *, loader: str) -> Report:
                 )
                 reach("start.ready")
                 slots = Slots.of(settings, devices, masker.mask)
-                return _serve(settings, catalog, bench, slots)
+                return _serve(bench, catalog, slots, reload)
     except Denied as error:
         raise ConfigError(str(error), exit_code=EXIT_NO_PERMISSION) from error
     except StoreError as error:
@@ -129,8 +133,10 @@ def open_catalog(settings: WorkerSettings, token: str | None, enough: Event) -> 
     )
 
 
-def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench, slots: Slots) -> Report:
-    signals = Signals()
+def _serve(
+    bench: Bench, catalog: ProjectCatalog, slots: Slots, reload: Callable[[], WorkerSettings]
+) -> Report:
+    settings, signals, readiness = bench.settings, Signals(), SystemdReadiness()
     boot_id = secrets.token_hex(8)
     ledger = bench.ledger
     claimant = Claimant(settings.worker_id, boot_id, settings.lease_s, ledger.claiming)
@@ -141,9 +147,16 @@ def _serve(settings: WorkerSettings, catalog: ProjectCatalog, bench: Bench, slot
         slots,
         claimant,
         signals,
-        SystemdReadiness(),
+        readiness,
         Recovery(ledger, catalog, boot_id, bench.enough),
         Telemetry(),
+        SignalDesk(
+            signals,
+            settings,
+            reload=reload,
+            show_logs=partial(set_up_logging, mask=bench.mask),
+            manager=readiness,
+        ),
     )
     try:
         with signals.installed(), _metrics(settings, parts):

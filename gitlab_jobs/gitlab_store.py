@@ -99,9 +99,9 @@ class GitLabStore:
             found |= self._read_together(wanted[start : start + MAX_PATHS_AT_ONCE], head)
         return found
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, revision: str | None = None) -> Snapshot:
         """Notebooks, pointers and root files of one revision, as an archive that is read in passing."""
-        head = self._head()
+        head = revision or self._head()
         if head is None:
             return Snapshot("", {})
         try:

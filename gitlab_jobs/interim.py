@@ -44,10 +44,7 @@ STOP_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """One attempt as seen from here; `heading` are the first lines of its log.
-
-    `revision` names the project's commit that a training learns from, once that is known.
-    """
+    """One attempt as seen from here; `heading` are the first lines of its log."""
 
     lease: Lease
     store: ProjectStore
@@ -56,7 +53,6 @@ class Running:
     mask: Callable[[bytes], bytes]
     status: Callable[[], Status]
     heading: Sequence[str]
-    revision: Callable[[], str | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +122,7 @@ class InterimSaves:
         if found is None or found.name == self._saved or not self._is_due(found, is_last=is_last):
             return None
         job_id, archive = running.lease.job.job_id, running.workspace.root / ARCHIVE
-        about = About(job_id, str(running.lease.response.worker_id), running.revision())
+        about = About(job_id, str(running.lease.response.worker_id))
         go_on = partial(_stop_if, enough)
         try:
             name = pack(home, about, archive, go_on)

@@ -144,8 +144,8 @@ class LocalStore:
         """Nothing: a folder has no history, and its commits are told apart by their revisions."""
         return None
 
-    def snapshot(self) -> Snapshot:
-        """Notebooks, pointers and the root files that say how to read them."""
+    def snapshot(self, revision: str | None = None) -> Snapshot:
+        """Notebooks, pointers and the root files that say how to read them; only as they are now."""
         root = self._tree.root
         with self._tree.locked():
             notebooks = (
@@ -156,8 +156,10 @@ class LocalStore:
             found = {name: self._tree.read(name) for name in (*ROOT_FILES, *notebooks)}
             files = {name: content for name, content in found.items() if content is not None}
             files.update((path, pointer.text()) for path, pointer in self._objects.pointers())
-        revision = self._revisions.note(files)
-        return Snapshot(revision, files)
+        current = self._revisions.note(files)
+        if revision not in (None, current):
+            raise Missing(f"this folder is not at {revision} any more")
+        return Snapshot(current, files)
 
     def commit(self, changes: Sequence[Change], message: str) -> Committed:  # noqa: ARG002
         """Change the files, all or none; the message has no place in a plain folder."""

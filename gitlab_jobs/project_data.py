@@ -1,4 +1,4 @@
-"""From a project's newest revision to the cells a job works on, with their audio on this machine.
+"""From one revision of a project to the cells a job works on, with their audio on this machine.
 
 One streamed archive brings notebooks and pointers; audio bytes come from the box's cache or in parallel
 from the server. A recording that cannot be had leaves its verse out, with the reason, and nothing more.
@@ -28,7 +28,7 @@ from gitlab_jobs.errors import JobError
 from gitlab_jobs.job import Job
 from gitlab_jobs.lfs import Pointer, parse_pointer
 from gitlab_jobs.paths import is_notebook_path, resolve_voice_reference
-from gitlab_jobs.store import ProjectStore, TransferProgress
+from gitlab_jobs.store import ProjectStore, Snapshot, TransferProgress
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ def collect(
     store: ProjectStore,
     job: Job,
     purpose: Purpose,
+    snapshot: Snapshot,
     *,
     own_names: frozenset[str],
     stray_dir: Path,
@@ -50,6 +51,7 @@ def collect(
         store: the project.
         job: its filters decide.
         purpose: what the cells are for.
+        snapshot: the project's text, at the revision to work from.
         own_names: accounts whose text and audio are the worker's own, never learned from.
         stray_dir: where audio goes that somebody committed without LFS.
         progress: told about audio files; may raise to stop.
@@ -58,7 +60,7 @@ def collect(
         InvalidJob: nothing that the job lists exists.
         StoreError: the project cannot be read.
     """
-    files = store.snapshot().files
+    files = snapshot.files
     notebooks = _readable_notebooks(files)
     selection = _select(notebooks, job, purpose, Pointers(files), own_names)
     fetched, unavailable = _fetch_audio(store, files, selection.chosen, stray_dir, progress)

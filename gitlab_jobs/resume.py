@@ -2,36 +2,34 @@
 
 Looks in the job's folder for the state that an earlier attempt saved there (`interim`) and puts it where
 the training will look for it. A state that cannot be used costs the work behind it, never the job: the
-training then starts from the beginning. Knows no lease and no model.
+training then starts from the beginning. It also learns from the project's revision that it began with.
+Knows no lease and no model.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+import re
 from pathlib import Path
 
 from gitlab_jobs import paths
 from gitlab_jobs.crashpoints import reach
+from gitlab_jobs.errors import Missing
 from gitlab_jobs.lfs import parse_pointer
-from gitlab_jobs.store import Change, Delete, ProjectStore, TransferProgress
-from gitlab_jobs.training_state import About, StateRefused, find_state, unpack
+from gitlab_jobs.store import Change, Delete, ProjectStore, Snapshot, TransferProgress
+from gitlab_jobs.training_state import REVISION, StateRefused, find_state, unpack
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
-    """What was found: whose state is in place now (None: nobody's), in a sentence for the job's log."""
-
-    about: About | None
-    said: str
+_COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
-def restore(
-    store: ProjectStore, job_id: str, home: Path, progress: TransferProgress
-) -> Resumed | None:
-    """Fetch the state that was saved in the job's folder into `home`; None if there is nothing to do.
+def restore(store: ProjectStore, job_id: str, home: Path, progress: TransferProgress) -> str | None:
+    """Fetch the state that was saved in the job's folder into `home`, unless it holds one.
+
+    Returns:
+        What came of it, for the job's log; None if there was nothing to do.
 
     Raises:
         Unavailable: the server cannot be asked now.
@@ -54,11 +52,28 @@ def restore(
         reach("resume.acted")
     except StateRefused as refused:
         logger.warning("the saved state of job %s cannot be used: %s", job_id, refused)
-        return Resumed(
-            None, f"The saved state cannot be used, starting from the beginning: {refused}"
-        )
+        return f"The saved state cannot be used, starting from the beginning: {refused}"
     logger.info("job %s goes on from the state that %s saved", job_id, about.worker_id)
-    return Resumed(about, f"Going on from the state that worker {about.worker_id} saved")
+    return f"Going on from the state that worker {about.worker_id} saved"
+
+
+def begun_with(store: ProjectStore, home: Path) -> Snapshot:
+    """The project as the training first saw it: what people change meanwhile is for the next one.
+
+    Else a verse that is recorded while it runs would make all its saved states those of another training.
+    """
+    note = home / REVISION
+    text = note.read_text("ascii", "replace").strip() if note.is_file() else ""
+    try:
+        snapshot = store.snapshot(text if _COMMIT.fullmatch(text) else None)
+    except Missing:
+        logger.warning("the project's revision %s is gone; taking the newest one", text)
+        snapshot = store.snapshot()
+    home.mkdir(parents=True, exist_ok=True)
+    part = home / f".{REVISION}.part"
+    part.write_text(snapshot.revision, "ascii")
+    part.replace(note)
+    return snapshot
 
 
 def removal(store: ProjectStore, job_id: str) -> list[Change]:

@@ -42,6 +42,7 @@ class _UnderWay:
     project: ProjectRef
     job: Job
     slot: Slot
+    attempt: Attempt
 
 
 class Running:
@@ -97,6 +98,13 @@ class Running:
             return f"1 job: {jobs[0].job_id} ({jobs[0].job_type} {jobs[0].mode})"
         return f"{len(jobs)} jobs: {', '.join(job.job_id for job in jobs)}"
 
+    def lines(self) -> list[str]:
+        """One line a job for an operator."""
+        return [
+            f"job {one.job.job_id} of {one.project.path} on {one.slot.device}: {one.attempt.doing}"
+            for one in self._under_way.values()
+        ]
+
     def start(
         self, lease: Lease, store: ProjectStore, slot: Slot, workspace: Workspace | None = None
     ) -> None:
@@ -117,7 +125,7 @@ class Running:
             raise
         slot.is_busy = True
         future = self._pool.submit(self._run, attempt, lease, store)
-        self._under_way[future] = _UnderWay(store.project, job, slot)
+        self._under_way[future] = _UnderWay(store.project, job, slot, attempt)
         self._telemetry.note_start()
         future.add_done_callback(lambda _: self._signals.wake())
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from gitlab_jobs import paths, wire
-from gitlab_jobs.callbacks import Stage
+from gitlab_jobs.callbacks import Purpose, Stage
 from gitlab_jobs.codex.changes import AddTake
 from gitlab_jobs.crashpoints import reach
 from gitlab_jobs.errors import JobError, UnsafePath
@@ -31,9 +31,9 @@ from gitlab_jobs.lfs import parse_pointer
 from gitlab_jobs.model_source import resolve_model
 from gitlab_jobs.outbox import Outbox
 from gitlab_jobs.project_data import collect, fetch_recording
-from gitlab_jobs.resume import restore
+from gitlab_jobs.resume import begun_with, restore
 from gitlab_jobs.settings import FamilySettings
-from gitlab_jobs.store import ProjectStore
+from gitlab_jobs.store import ProjectStore, Snapshot
 from gitlab_jobs.training_state import HOME
 from runner.child_process import StopChild
 
@@ -79,7 +79,7 @@ class JobService:
         self._message: str | None = None
         self._epochs: int | None = None
         self._forecast = Forecast(job.epochs)
-        self._revision: str | None = None
+        self._resumed: str | None = None
         self._stop_reason: CancelReason | None = None
         self._logged_s = time.monotonic()
         self._stopped = threading.Event()
@@ -131,10 +131,6 @@ class JobService:
         with self._lock:
             return self._epochs
 
-    def revision(self) -> str | None:
-        """The project's commit that a training learns from, once it is known."""
-        return self._revision
-
     def status(self) -> Status:
         """What to tell the user now."""
         with self._lock:
@@ -158,6 +154,7 @@ class JobService:
             self._store,
             self._job,
             request.purpose,
+            self._snapshot(request.purpose),
             own_names=frozenset({self._site.username}),
             stray_dir=self._site.scratch / "audio",
             progress=self._transfer("Downloading audio"),
@@ -197,11 +194,22 @@ class JobService:
         return wire.pack(wire.MODEL_CHOICE, choice)
 
     def _training(self, _request: wire.WantTraining) -> dict[str, Any]:
-        home = self._site.scratch / HOME
-        progress = self._transfer("Downloading the state of the training")
-        resumed = restore(self._store, self._job.job_id, home, progress)
+        home = self._training_home()
         home.mkdir(parents=True, exist_ok=True)
-        return {"path": str(home), "said": resumed.said if resumed else None}
+        return {"path": str(home), "said": self._resumed}
+
+    def _training_home(self) -> Path:
+        """Where the training's state is, if there is one anywhere."""
+        home = self._site.scratch / HOME
+        if self._resumed is None:
+            progress = self._transfer("Downloading the state of the training")
+            self._resumed = restore(self._store, self._job.job_id, home, progress)
+        return home
+
+    def _snapshot(self, purpose: Purpose) -> Snapshot:
+        if purpose is Purpose.TRAIN and self._job.mode.trains:
+            return begun_with(self._store, self._training_home())
+        return self._store.snapshot()
 
     def _send_files(self, request: wire.SendFiles) -> dict[str, Any]:
         folder = f"{paths.job_folder(self._job.job_id)}/"

@@ -157,6 +157,9 @@ class WorkerSettings(BaseSettings):
     rest_s: float = Field(
         300, gt=0, description="longest rest from a server that keeps failing, in seconds"
     )
+    progress_s: float = Field(
+        3600, gt=0, description="seconds without a sign of progress until a job counts as hung"
+    )
     publish_s: float = Field(
         6 * 3600, gt=0, description="seconds to keep trying to write a job's end"
     )

@@ -162,8 +162,15 @@ class ProjectStore(Protocol):
     def list_folder(self, path: str) -> tuple[str, ...]:
         """Paths of the files directly in a folder at the branch head; none if there is no folder."""
 
-    def snapshot(self) -> Snapshot:
-        """Notebooks (`files/target/**/*.codex`), pointers and root `.gitattributes`, in one stream."""
+    def snapshot(self, revision: str | None = None) -> Snapshot:
+        """Notebooks (`files/target/**/*.codex`), pointers and root `.gitattributes`, in one stream.
+
+        Args:
+            revision: a commit id that an earlier snapshot named; None means the branch head.
+
+        Raises:
+            Missing: the revision is not (or no longer) known.
+        """
 
     def commit(self, changes: Sequence[Change], message: str) -> Committed:
         """Apply all changes or none, in one attempt, without retrying.

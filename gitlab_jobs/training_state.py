@@ -2,7 +2,7 @@
 
     training/step-00000042/     whole: its manifest.json names the SHA-256 of every other file ┐
     training/best-00000040/     the best model so far, whole as well                           ├─► one tar
-    training/fingerprint, training_metrics.csv                                                 ┘
+    training/fingerprint, revision, training_metrics.csv                                                 ┘
 
 The directory belongs to another process, which lets whole checkpoints appear by rename and never changes
 them afterwards; it may delete them at any time. All files are opened before the first one is checked, so
@@ -33,7 +33,9 @@ from gitlab_jobs.errors import ScriptoriumError
 HOME = "training"
 """The directory's name among the job's own files."""
 CURVE = "training_metrics.csv"
-NOTES = ("fingerprint", CURVE)
+REVISION = "revision"
+"""The project's commit that the training learns from."""
+NOTES = ("fingerprint", REVISION, CURVE)
 MANIFEST = "manifest.json"
 STATE, BEST = "step", "best"
 FORMAT = 1
@@ -53,11 +55,10 @@ class StateRefused(ScriptoriumError):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """Whose state an archive holds; `revision` is the project's commit that the training learns from."""
+    """Whose state an archive holds, and who saved it."""
 
     job_id: str
     worker_id: str
-    revision: str | None = None
     format: int = FORMAT
 
 

@@ -30,6 +30,7 @@ from gitlab_jobs.recovery import Recovery, Resumable, is_rolled_back, reassert
 from gitlab_jobs.resume import removal
 from gitlab_jobs.running import Running, key_of
 from gitlab_jobs.scanner import Candidate, JobScanner, Offers
+from gitlab_jobs.signal_desk import SignalDesk
 from gitlab_jobs.slots import Slots, needs_of
 from gitlab_jobs.store import ProjectCatalog, ProjectRef, ProjectStore
 from gitlab_jobs.telemetry import Telemetry
@@ -74,6 +75,7 @@ class WorkerParts:
     readiness: Readiness
     recovery: Recovery
     telemetry: Telemetry
+    desk: SignalDesk
 
 
 class Worker:
@@ -99,10 +101,11 @@ class Worker:
         """
         try:
             self._loop(one_shot=self._settings.loop_interval < 0)
-            self._parts.readiness.stopping()
             while self._running:
                 self._pause(BEAT_S)
                 self._running.collect()
+            # Not before: the service manager kills what has said so and takes too long.
+            self._parts.readiness.stopping()
         except BaseException:
             self._running.stop()
             while not self._running.have_all_ended:
@@ -124,7 +127,7 @@ class Worker:
                 worked = self._turn(one_shot=one_shot)
             if one_shot and not worked and not self._running:
                 break
-            self._wait(self._settings.loop_interval)
+            self._wait(self._parts.desk.settings.loop_interval)
 
     def _turn(self, *, one_shot: bool) -> bool:
         """Look once and take what there is room for."""
@@ -284,6 +287,7 @@ class Worker:
     def _beat(self) -> None:
         """Show the service manager that the loop is alive, and end all trying if asked twice."""
         signals, readiness = self._parts.signals, self._parts.readiness
+        self._parts.desk.attend(self._status)
         if signals.wants_stop:
             readiness.stopping()
         if signals.wants_end_now:
@@ -292,6 +296,11 @@ class Worker:
         if troubles := self._parts.slots.troubles:
             what += f"; {troubles} GPUs out of use"
         readiness.tell(f"{'stopping: ' if signals.wants_stop else ''}{what}")
+
+    def _status(self) -> list[str]:
+        """What an operator wants to know, in lines."""
+        running = self._running
+        return [f"{len(running.keys)} jobs run, {running.finished} are done", *running.lines()]
 
     @property
     def _takes_nothing_new(self) -> bool:

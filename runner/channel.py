@@ -69,6 +69,7 @@ class Channel:
         self._is_finished = False
         self._progress_lock = threading.Lock()
         self._progress: JsonObject = {}
+        self._has_moved = False
         self._beat_wake: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     @property
@@ -107,7 +108,11 @@ class Channel:
             return self._await_reply(number, even_if_stopped=even_if_stopped)
 
     def progress(self, **fields: object) -> None:
-        """Report where the work stands; cheap, call it at every step."""
+        """Report where the work stands; cheap, call it at every step.
+
+        Without fields it says no more than that the work moves, with the next heartbeat.
+        """
+        self._has_moved = self._has_moved or not fields
         with self._progress_lock:
             was_empty = not self._progress
             self._progress.update(fields)
@@ -191,6 +196,9 @@ class Channel:
             now = time.monotonic()
             if now >= next_beat:
                 self.send("heartbeat")
+                if self._has_moved:
+                    self._has_moved = False
+                    self.send("progress", {"fields": {}})
                 next_beat = now + self._limits.heartbeat_s
             try:
                 self._beat_wake.get(timeout=max(0.0, next_beat - time.monotonic()))

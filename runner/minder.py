@@ -181,7 +181,7 @@ class Minder:
             self._memory.rely_on(self._group)
         elif frame["t"] == "request" and not self._is_dead:
             self._server.accept(frame)
-        elif frame["t"] == "progress":
+        elif frame["t"] == "progress" and frame["fields"]:
             self._show_progress(frame["fields"])
 
     def _show_progress(self, fields: JsonObject) -> None:

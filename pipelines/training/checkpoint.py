@@ -67,6 +67,11 @@ class CheckpointStore:
             logger.warning("passed over damaged checkpoint %s", path.name)
         return None
 
+    def clear(self) -> None:
+        """Delete all of them."""
+        for path in self._newest_first():
+            shutil.rmtree(path)
+
     def _newest_first(self) -> list[Path]:
         pattern = re.compile(rf"{re.escape(self._kind)}-(\d+)")
         numbered = (

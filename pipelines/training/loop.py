@@ -39,6 +39,8 @@ LOWEST_RATE = 0.05
 """The learning rate ends at this share of its peak."""
 BAD_STEPS_IN_A_ROW = 3
 METRICS_CSV = "training_metrics.csv"
+STATE, BEST = "step", "best"
+"""Kinds of checkpoints: the state of the run, and the best model so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +139,7 @@ def fit(
 
 def best_so_far(home: Path) -> Path | None:
     """The best exported model of a run that is over or was stopped; None before the first."""
-    return CheckpointStore(home, "best", keep=1).latest()
+    return CheckpointStore(home, BEST, keep=1).latest()
 
 
 class _NotFinite(Exception):
@@ -198,8 +200,8 @@ class _Run(Generic[BatchT]):
         self.config = config
         self.progress = progress
         self.at = _Position()
-        self.states = CheckpointStore(home, "step", keep=2)
-        self.bests = CheckpointStore(home, "best", keep=1)
+        self.states = CheckpointStore(home, STATE, keep=2)
+        self.bests = CheckpointStore(home, BEST, keep=1)
         self.metrics = MetricsLog(home / METRICS_CSV, task.columns)
         self.saved_at_s = time.monotonic()
         for group in optimizer.param_groups:

@@ -111,6 +111,7 @@ def _report_trainings(options: argparse.Namespace) -> int:
     kills = moves = wrong = 0
     if not options.trainings:
         return 0
+    logging.disable(logging.ERROR)
     started_s, seed = time.monotonic(), options.seed
     with tempfile.TemporaryDirectory(prefix="training-") as folder:
         expected = train_undisturbed(Path(folder) / "undisturbed")

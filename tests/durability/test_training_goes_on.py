@@ -19,9 +19,12 @@ from durability.training_world import (
     train_undisturbed,
     training_world,
 )
+from support.codex_builders import PATH
 from support.daemon import await_true
 from support.job_world import JobWorld
+from support.speech import spoken_clips
 
+TEXT = spoken_clips(longest_s=4.0)[0].text
 pytestmark = pytest.mark.slow
 
 
@@ -63,10 +66,12 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_curve(
 def test_another_box_goes_on_and_ends_with_the_same_curve(
     world: JobWorld, uninterrupted: Trained
 ) -> None:
-    """The first one is gone for good; the second has nothing but what is on the server."""
+    """The first one is gone for good; the second has what is on the server, whatever people do there."""
     with world.run_worker(*OFTEN, *MOVING, name="first", environment=TINY) as first:
         first.await_log("for other boxes")
         first.kill()
+    # A person corrects a verse that was learned from: that is for the next training.
+    world.write(PATH, (world.read(PATH) or b"").replace(TEXT.encode(), b"corrected meanwhile"))
     with world.run_worker(*OFTEN, *MOVING, name="second", environment=TINY) as second:
         second.await_log("goes on from the state that first saved")
         second.await_log("job t1 ended: completed")

@@ -22,7 +22,7 @@ from support.devserver import project
 from support.job_world import PROJECT, TRACKED, JobWorld, job
 from support.speech import spoken_clips
 
-EPOCHS = 12
+EPOCHS = 10
 CURVE = "gpu_jobs/job_t1/checkpoint/training_metrics.csv"
 TINY = {
     "SCRIPTORIUM_MODELS__W2V2BERT__BASE": "tiny",

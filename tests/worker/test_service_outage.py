@@ -31,11 +31,11 @@ class ComesBack(LocalStore):
         super().__init__(root)
         self.outages = outages
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, revision: str | None = None) -> Snapshot:
         if self.outages:
             self.outages -= 1
             raise Unavailable("503 Service Unavailable")
-        return super().snapshot()
+        return super().snapshot(revision)
 
 
 def service(tmp_path: Path, outages: int) -> JobService:

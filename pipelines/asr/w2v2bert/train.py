@@ -31,7 +31,7 @@ from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
 from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
-from pipelines.training.same_run import check_same_run, what_is_learned
+from pipelines.training.same_run import begin_afresh_if_changed, what_is_learned
 from pipelines.training.team import join_team
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
@@ -93,7 +93,7 @@ def train(
     recogniser = _starting_point(config, data)
     corpus = prepare(data.clips, recogniser.vocabulary, config, own / "features.f32", progress)
     config = config.fitted_to(corpus.duration_s).for_team(team.size)
-    check_same_run(own, _facts(config, corpus, recogniser.vocabulary))
+    begin_afresh_if_changed(own, _facts(config, corpus, recogniser.vocabulary))
     training, validation = split(corpus.examples, config, data.start)
     if config.speeds:
         training = at_other_speeds(corpus, training, data.clips, config.speeds, progress)

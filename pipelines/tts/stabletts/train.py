@@ -20,7 +20,7 @@ from pipelines.text.romanize import Romanize
 from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
-from pipelines.training.same_run import check_same_run, what_is_learned
+from pipelines.training.same_run import begin_afresh_if_changed, what_is_learned
 from pipelines.training.team import join_team
 from pipelines.tts.stabletts.dataset import Corpus, prepare
 from pipelines.tts.stabletts.model import StableTTS
@@ -82,7 +82,7 @@ def train(
     progress = team.report(progress)
     with team.writer_first():
         corpus = prepare(data.clips, vocabulary, config.limits, data.cache_dir, progress)
-    check_same_run(team.scratch(data.home), _facts(config, corpus, vocabulary))
+    begin_afresh_if_changed(team.scratch(data.home), _facts(config, corpus, vocabulary))
     task = _task(model, vocabulary, config, corpus)
     width = config.model.hidden_channels
     # A convolution of F filters multiplies matrices far wider than the hidden state alone.
