@@ -63,3 +63,9 @@ class Holdings:
         me = psutil.Process()
         files = sum(1 for path in folder.rglob("*") if path.is_file())
         return cls(me.memory_info().rss, me.num_fds(), me.num_threads(), files)
+
+
+def processor_s(*processes: psutil.Process) -> float:
+    """Processor time that processes have used so far; waiting for others does not count."""
+    times = [process.cpu_times() for process in processes]
+    return sum(used.user + used.system for used in times)
