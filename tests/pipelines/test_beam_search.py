@@ -25,11 +25,7 @@ def model():
 
 
 def _log_probability(model, ids):
-    total, state = 0.0, np.array([model.start])
-    for symbol in (*ids, BLANK):
-        score, state = model.advance(state, np.array([symbol]))
-        total += float(score[0])
-    return total
+    return sum(model.scores(ids))
 
 
 def _recordings(seed, count=4):
@@ -64,14 +60,25 @@ def test_the_search_finds_what_trying_everything_finds(model, seed):
     weights = Weights(alpha=0.7, beta=0.5, width=200)
     recordings = _recordings(seed)
     expected = [_best_of_all(log_p, model, weights) for log_p in recordings]
-    assert search(recordings, model, weights) == expected
+    assert [found.ids for found in search(recordings, model, weights)] == expected
+
+
+def test_what_stands_alone_has_the_whole_share(model):
+    """Clear speech leaves nothing else to find; noise leaves much."""
+    clear = np.log(np.full((3, SYMBOLS), 0.001, np.float32))
+    clear[[0, 1, 2], [1, BLANK, 2]] = np.log(0.997)
+    noise = np.log(np.full((3, SYMBOLS), 0.25, np.float32))
+    sure, unsure = search([clear, noise], model, Weights(0.1, 0.0))
+    assert sure.log_share > np.log(0.95)
+    assert unsure.log_share < np.log(0.6)
 
 
 def test_company_does_not_change_what_is_found(model):
     """A recording is searched on its own, whatever else is in the batch."""
     recordings = _recordings(99, count=9)
     together = search(recordings, model, Weights(0.5, 0.3, 4))
-    assert together == [search([log_p], model, Weights(0.5, 0.3, 4))[0] for log_p in recordings]
+    alone = [search([log_p], model, Weights(0.5, 0.3, 4))[0] for log_p in recordings]
+    assert [found.ids for found in together] == [found.ids for found in alone]
 
 
 def test_after_every_context_probabilities_add_up_to_one(model):
@@ -117,5 +124,6 @@ def test_rubbish_is_refused(tmp_path):
 
 def test_silence_is_nothing(model):
     """No frames, no symbols."""
-    assert search([np.zeros((0, SYMBOLS), np.float32)], model, Weights(1.0)) == [()]
+    (found,) = search([np.zeros((0, SYMBOLS), np.float32)], model, Weights(1.0))
+    assert (found.ids, found.log_share) == ((), 0.0)
     assert search([], model, Weights(1.0)) == []

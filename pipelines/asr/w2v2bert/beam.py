@@ -45,6 +45,14 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
+class Found:
+    """The best symbols of a recording, and the log of their share among all that was found."""
+
+    ids: tuple[int, ...]
+    log_share: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Rows:
     """Prefixes, each array of shape (r)."""
 
@@ -75,9 +83,7 @@ class _Rows:
         return len(self.recording)
 
 
-def search(
-    emissions: Sequence[Scores], model: CharacterModel, weights: Weights
-) -> list[tuple[int, ...]]:
+def search(emissions: Sequence[Scores], model: CharacterModel, weights: Weights) -> list[Found]:
     """Most likely symbols of each recording.
 
     Args:
@@ -102,7 +108,7 @@ class _Search:
         self._symbols: list[Ids] = [np.full(len(emissions), -1)]
         self._nodes = len(emissions)
 
-    def run(self) -> list[tuple[int, ...]]:
+    def run(self) -> list[Found]:
         rows = self._begin()
         ended: list[_Rows] = []
         for frame in range(int(self._lengths.max(initial=0))):
@@ -199,19 +205,22 @@ class _Search:
         self._nodes += count
         return replace(rows.where(kept), node=node)
 
-    def _best(self, rows: _Rows) -> list[tuple[int, ...]]:
+    def _best(self, rows: _Rows) -> list[Found]:
         end, _ = self._model.advance(rows.state, np.full(len(rows), self._blank))
         final = rows.score + self._weights.alpha * end
         order = np.lexsort((-final, rows.recording))
         first = np.searchsorted(rows.recording[order], np.arange(len(self._emissions)))
         parents, symbols = np.concatenate(self._parents), np.concatenate(self._symbols)
+        everything = np.full(len(self._emissions), -np.inf)
+        np.logaddexp.at(everything, rows.recording, final)
+        log_shares = final[order[first]] - everything
         found = []
-        for node in rows.node[order[first]]:
+        for node, log_share in zip(rows.node[order[first]], log_shares, strict=True):
             ids: list[int] = []
             while parents[node] >= 0:
                 ids.append(int(symbols[node]))
                 node = parents[node]
-            found.append(tuple(reversed(ids)))
+            found.append(Found(tuple(reversed(ids)), float(log_share)))
         return found
 
 

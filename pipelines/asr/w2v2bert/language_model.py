@@ -86,6 +86,14 @@ class CharacterModel:
             contexts = self.shorter[contexts]
         return scores, after
 
+    def scores(self, sentence: Sequence[int]) -> list[float]:
+        """Log-probability of each symbol of a sentence, and of its end."""
+        found, state = [], np.array([self.start])
+        for symbol in (*sentence, self.boundary):
+            score, state = self.advance(state, np.array([symbol]))
+            found.append(float(score[0]))
+        return found
+
     def save(self, directory: Path) -> None:
         """Write `FILE_NAME`."""
         facts = np.array([self.symbols, self.boundary], np.int64)

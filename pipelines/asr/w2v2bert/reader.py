@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from pipelines.asr.alignment import Spot, align
-from pipelines.asr.w2v2bert.beam import Weights, search
-from pipelines.asr.w2v2bert.confidence import Calibration
+from pipelines.asr.w2v2bert.beam import Found, Weights, search
+from pipelines.asr.w2v2bert.confidence import Calibration, Evidence, logit
 from pipelines.asr.w2v2bert.language_model import CharacterModel, Scores
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.errors import BadCheckpoint
@@ -36,9 +36,9 @@ class Decoding:
 
     weights: Weights = field(default_factory=Weights)
     words: Calibration = field(default_factory=Calibration)
-    """From the mean probability of a word's symbols to the chance that the word is right."""
+    """From the evidence for a word to the chance that it is right."""
     verses: Calibration = field(default_factory=Calibration)
-    """From the mean probability of all symbols to the share of them that is right."""
+    """From the evidence for a verse to the share of its letters that is right."""
     doubtful_below: float = DOUBTFUL
 
 
@@ -54,16 +54,16 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What was heard; `probability` and those of words are raw, before calibration."""
+    """What was heard, and the evidence for it as a whole and word by word."""
 
     text: str
     words: tuple[Word, ...]
     confidence: float
-    probability: float
-    word_probabilities: tuple[float, ...]
+    evidence: Evidence
+    word_evidence: tuple[Evidence, ...]
 
 
-NOTHING = Reading("", (), 0.0, 0.0, ())
+NOTHING = Reading("", (), 0.0, Evidence(logit(0.0)), ())
 
 
 class Reader:
@@ -115,39 +115,42 @@ class Reader:
 
     def read(self, emissions: Sequence[Scores]) -> list[Reading]:
         """Read recordings, each a (u, c) array of log-probabilities."""
-        model, weights = self._model, self.decoding.weights
-        blank_id = self.vocabulary.blank_id
-        if model is not None and weights.alpha:
-            found = search(emissions, model, weights)
-        else:
-            found = [best_symbols(log_p, blank_id) for log_p in emissions]
         return [
-            self._reading(ids, align(log_p, ids, blank_id))
-            for ids, log_p in zip(found, emissions, strict=True)
+            self._reading(found, align(log_p, found.ids, self.vocabulary.blank_id))
+            for found, log_p in zip(self._found(emissions), emissions, strict=True)
         ]
 
-    def _reading(self, ids: tuple[int, ...], spots: Sequence[Spot]) -> Reading:
-        words, raw = [], []
-        for begin, end in self._word_spans(ids):
-            text = self.vocabulary.decode(ids[begin:end])
-            if not text:
-                continue
-            probability = _mean_probability(spots[begin:end])
-            raw.append(probability)
-            words.append(
-                Word(
-                    text,
-                    round(spots[begin].begin * self._output_s, 3),
-                    round(spots[end - 1].end * self._output_s, 3),
-                    round(self.decoding.words.of(probability), 4),
-                )
-            )
+    def _found(self, emissions: Sequence[Scores]) -> list[Found]:
+        if self._model is not None and self.decoding.weights.alpha:
+            return search(emissions, self._model, self.decoding.weights)
+        blank_id = self.vocabulary.blank_id
+        return [Found(best_symbols(log_p, blank_id), 0.0) for log_p in emissions]
+
+    def _reading(self, found: Found, spots: Sequence[Spot]) -> Reading:
+        ids = found.ids
         text = self.vocabulary.decode(ids)
         if not text:
             return NOTHING
-        probability = _mean_probability(spots)
-        confidence = round(self.decoding.verses.of(probability), 4)
-        return Reading(text, tuple(words), confidence, probability, tuple(raw))
+        language = self._model.scores(ids) if self._model else [0.0] * (len(ids) + 1)
+        words, word_evidence = [], []
+        for begin, end in self._word_spans(ids):
+            word = self.vocabulary.decode(ids[begin:end])
+            if not word:
+                continue
+            # What follows a word, a space or the end, says whether it is a whole one.
+            evidence = _evidence(spots[begin:end], language[begin : end + 1], found.log_share)
+            word_evidence.append(evidence)
+            words.append(
+                Word(
+                    word,
+                    round(spots[begin].begin * self._output_s, 3),
+                    round(spots[end - 1].end * self._output_s, 3),
+                    round(self.decoding.words.of(evidence), 4),
+                )
+            )
+        evidence = _evidence(spots, language, found.log_share)
+        confidence = round(self.decoding.verses.of(evidence), 4)
+        return Reading(text, tuple(words), confidence, evidence, tuple(word_evidence))
 
     def _word_spans(self, ids: Sequence[int]) -> Iterator[tuple[int, int]]:
         begin = 0
@@ -165,9 +168,10 @@ def best_symbols(log_p: Scores, blank_id: int) -> tuple[int, ...]:
     return tuple(int(symbol) for symbol in ids[is_new & (ids != blank_id)])
 
 
-def _mean_probability(spots: Sequence[Spot]) -> float:
-    """Geometric mean over symbols where they were surest; blanks would drown it."""
-    return math.exp(sum(spot.log_p for spot in spots) / max(len(spots), 1))
+def _evidence(spots: Sequence[Spot], language: Sequence[float], log_share: float) -> Evidence:
+    """Means over symbols where they were surest; blanks would drown them."""
+    probability = math.exp(sum(spot.log_p for spot in spots) / max(len(spots), 1))
+    return Evidence(logit(probability), sum(language) / max(len(language), 1), log_share)
 
 
 def _load(path: Path) -> Decoding | None:
@@ -190,4 +194,5 @@ def _load(path: Path) -> Decoding | None:
 
 
 def _calibration(document: Any) -> Calibration:
-    return Calibration(float(document["slope"]), float(document["shift"]))
+    sound, language, share = map(float, document["weights"])
+    return Calibration(Evidence(sound, language, share), float(document["shift"]))

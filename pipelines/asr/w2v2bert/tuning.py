@@ -16,7 +16,7 @@ import jiwer
 import numpy as np
 
 from pipelines.asr.w2v2bert.beam import Weights
-from pipelines.asr.w2v2bert.confidence import Calibration, rank_correlation
+from pipelines.asr.w2v2bert.confidence import Calibration, Evidence, rank_correlation
 from pipelines.asr.w2v2bert.language_model import CharacterModel, Scores
 from pipelines.asr.w2v2bert.reader import DOUBTFUL, Decoding, Reader, Reading
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
@@ -128,17 +128,17 @@ def _with_language_model(
 
 def _calibrated(chosen: _Measured, texts: Sequence[str]) -> Decoding:
     readings = chosen.readings
-    word_p, is_right = _judged_words(readings, texts)
+    word_evidence, is_right = _judged_words(readings, texts)
     heard = [(reading, text) for reading, text in zip(readings, texts, strict=True) if reading.text]
     verses = Calibration.fitted(
-        [reading.probability for reading, _ in heard],
+        [reading.evidence for reading, _ in heard],
         [max(0.0, 1.0 - verse_cer(text, reading.text)) for reading, text in heard],
     )
-    confidences = verses([reading.probability for reading, _ in heard])
+    confidences = verses([reading.evidence for reading, _ in heard])
     doubtful = float(np.quantile(confidences, LOWEST_SHARE)) if len(heard) else DOUBTFUL
     return replace(
         chosen.reader.decoding,
-        words=Calibration.fitted(word_p, is_right),
+        words=Calibration.fitted(word_evidence, is_right),
         verses=verses,
         doubtful_below=round(max(doubtful, DOUBTFUL), 4),
     )
@@ -146,8 +146,8 @@ def _calibrated(chosen: _Measured, texts: Sequence[str]) -> Decoding:
 
 def _judged_words(
     readings: Sequence[Reading], texts: Sequence[str]
-) -> tuple[list[float], list[float]]:
-    """Raw probability of every word that was heard, and 1 where it was said, else 0."""
+) -> tuple[list[Evidence], list[float]]:
+    """Evidence for every word that was heard, and 1 where it was said, else 0."""
     pairs = [
         (reading, text)
         for reading, text in zip(readings, texts, strict=True)
@@ -159,7 +159,7 @@ def _judged_words(
         [text for _, text in pairs],
         [" ".join(word.text for word in reading.words) for reading, _ in pairs],
     )
-    probabilities: list[float] = []
+    evidence: list[Evidence] = []
     is_right: list[float] = []
     for (reading, _), chunks in zip(pairs, compared.alignments, strict=True):
         right = {
@@ -168,6 +168,6 @@ def _judged_words(
             if chunk.type == "equal"
             for index in range(chunk.hyp_start_idx, chunk.hyp_end_idx)
         }
-        probabilities.extend(reading.word_probabilities)
+        evidence.extend(reading.word_evidence)
         is_right.extend(float(index in right) for index in range(len(reading.words)))
-    return probabilities, is_right
+    return evidence, is_right
