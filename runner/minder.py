@@ -35,7 +35,7 @@ from runner.orders import Orders
 from runner.serving import Progress, RequestServer, Serve, StopChild
 from runner.spec import ChildSpec
 from runner.tree_memory import MemoryWatch
-from runner.verdict import ChildExit, Observed, RemoteError, Usage, Verdict, judge
+from runner.verdict import ChildExit, Observed, RemoteError, Usage, Verdict, judge, untold_end
 
 logger = logging.getLogger(__name__)
 
@@ -123,7 +123,7 @@ class Minder:
                 self._exit = self._conclude()
         except Raised as raised:
             logger.exception("the end of child %d could not be told", self._launched.pid)
-            self._exit = _untold_end(str(raised.error), self._cancel_reason)
+            self._exit = untold_end(str(raised.error), self._cancel_reason)
 
     def _loop(self) -> None:
         launched = self._launched
@@ -351,7 +351,7 @@ class Minder:
         return ChildExit(
             verdict=verdict,
             result=talk.result if verdict is Verdict.SUCCEEDED else None,
-            error=_remote_error(talk.error),
+            error=RemoteError.of(talk.error),
             cancel_reason=self._cancel_reason,
             exit_code=code if code >= 0 else None,
             signal=-code if code < 0 else None,
@@ -361,27 +361,6 @@ class Minder:
             stack_dump=self._launched.stack_dump(),
             unkillable=report.unkillable,
         )
-
-
-def _untold_end(detail: str, cancel_reason: str | None) -> ChildExit:
-    """Whoever waits must get an answer even when ours fails."""
-    return ChildExit(
-        verdict=Verdict.INTERNAL,
-        result=None,
-        error=None,
-        cancel_reason=cancel_reason,
-        exit_code=None,
-        signal=None,
-        usage=Usage(0, 0.0, 0.0, 0.0),
-        last_lines=(),
-        detail=detail,
-    )
-
-
-def _remote_error(frame: JsonObject | None) -> RemoteError | None:
-    if frame is None:
-        return None
-    return RemoteError(frame["kind"], frame["code"], frame["message"], frame["traceback"])
 
 
 def orders_for(spec: ChildSpec, launched: Launched, group: Group | None) -> Orders:

@@ -14,6 +14,7 @@ import re
 import signal
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Self
 
 from runner.frames import JsonObject
 
@@ -48,6 +49,13 @@ class RemoteError:
     message: str
     traceback: str
 
+    @classmethod
+    def of(cls, frame: JsonObject | None) -> Self | None:
+        """What an error frame says; None without one."""
+        if frame is None:
+            return None
+        return cls(frame["kind"], frame["code"], frame["message"], frame["traceback"])
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -77,6 +85,21 @@ class ChildExit:
     """Stacks of all threads, written by the fault handler on a crash or when the child hung."""
     unkillable: tuple[int, ...] = ()
     """Processes of the tree that survived SIGKILL: their GPU must not be used again."""
+
+
+def untold_end(detail: str, cancel_reason: str | None) -> ChildExit:
+    """The end of a child about which our own side failed: whoever waits must get an answer."""
+    return ChildExit(
+        verdict=Verdict.INTERNAL,
+        result=None,
+        error=None,
+        cancel_reason=cancel_reason,
+        exit_code=None,
+        signal=None,
+        usage=Usage(0, 0.0, 0.0, 0.0),
+        last_lines=(),
+        detail=detail,
+    )
 
 
 @dataclass(frozen=True, slots=True)
