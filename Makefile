@@ -41,7 +41,7 @@ lint: $(STAMP) ## ruff, mypy, import contracts
 
 check: lint test ## lint and test
 
-chaos: $(STAMP) ## races, zombies and people in full (10 to 20 minutes); ARGS="--seed 7 --only races"
+chaos: $(STAMP) ## races, zombies, people and an outage in full (half an hour); ARGS="--seed 7 --only races"
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
 
 kills: $(STAMP) ## a worker killed a thousand times, at named points and at any moment (about 15 minutes)
