@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import torch
 from selectolax.lexbor import LexborHTMLParser
-from support.bad_media import bad_recordings
 from support.codex_builders import PATH, Json, as_bytes, cell, document, recorded, take
+from support.hostile_media import write_hostile_media
 from support.speech import spoken_clips
 
 from gitlab_jobs.job import Job, JobType, Mode, ModelSpec
@@ -70,8 +70,10 @@ def test_forty_broken_recordings_cost_forty_verses_and_nothing_else(tmp_path):
     """The voice is trained on the good ones; each bad one is named with its own reason."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    bad = bad_recordings(scratch)
-    sounds = [clip.path.read_bytes() for clip in CLIPS] + list(bad.values())
+    bad = write_hostile_media(scratch)
+    assert len(bad) == 40
+    sounds = [clip.path.read_bytes() for clip in CLIPS]
+    sounds += [(scratch / name).read_bytes() for name in bad]
     texts = [clip.text for clip in CLIPS] + ["the word"] * len(bad)
     cells = [
         recorded(str(n), text, attachments=take(f"audio-{n}")) for n, text in enumerate(texts, 1)
