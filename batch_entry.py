@@ -51,9 +51,9 @@ def transcribe(settings: BatchSettings) -> int:
         return 65
     if signals.wants_stop:
         print("Run the same command again to go on.", file=sys.stderr)
-    if settings.webhook:
+    if settings.webhook and not settings.dry_run:
         notice.post(settings.webhook, ended.report)
-    if settings.email:
+    if settings.email and not settings.dry_run:
         notice.mail(settings.email, settings.smtp, ended.report)
     return ended.exit_code
 

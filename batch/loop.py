@@ -76,32 +76,34 @@ class Batch:
         Raises:
             BatchError: the run cannot begin.
         """
-        assets = self._assets()
+        found = self._found()
         if self._settings.dry_run:
-            plan = self._plan(assets, read_state(self._settings.state_path))
+            plan = self._plan(found, read_state(self._settings.state_path))
             self._say_plan(plan)
             return Ended(EXIT_DONE, {"todo": len(plan.todo)})
         with StateFile(self._settings.state_path) as state:
             state.options = self._settings.shown()
-            state.records = self._migrated(state.records, assets)
-            plan = self._plan(assets, state.records)
+            state.records = self._migrated(state.records, found)
+            plan = self._plan(found, state.records)
             self._say_plan(plan)
             for asset in plan.rebuild:
                 self._writer.rebuild(asset)
             for name in plan.missing:
                 state.put(name, replace(state.records[name], status=Status.MISSING))
+            for name in plan.returned:
+                state.put(name, replace(state.records[name], status=Status.COMPLETE))
             return self._carry(plan.todo, state)
 
-    def _assets(self) -> list[Asset]:
+    def _found(self) -> list[Asset]:
+        """Everything there is, whether this run is to do it or not."""
         settings = self._settings
         if settings.assets is not None:
-            found = read_assets(settings.assets, settings.asset_url)
-        else:
-            found = discover(settings.input or "")
-        return shard(found[settings.skip :], *settings.shard_of)
+            return read_assets(settings.assets, settings.asset_url)
+        return discover(settings.input or "")
 
-    def _plan(self, assets: Sequence[Asset], records: dict[str, Record]) -> Plan:
+    def _plan(self, found: Sequence[Asset], records: dict[str, Record]) -> Plan:
         settings = self._settings
+        mine = shard(found[settings.skip :], *settings.shard_of)
         wishes = Wishes(
             options_hash=self._hash,
             redo_changed=settings.redo_changed,
@@ -109,7 +111,8 @@ class Batch:
             retry_canceled=settings.retry_canceled,
         )
         outputs = Outputs(self._writer.are_whole, self._writer.can_rebuild)
-        return make_plan(assets, records, wishes, outputs)
+        there = {asset.name for asset in found}
+        return make_plan(mine, there, records, wishes, outputs)
 
     def _migrated(self, records: dict[str, Record], assets: Sequence[Asset]) -> dict[str, Record]:
         """Give records of version 1, which go by base name, the name that they have now."""

@@ -1,4 +1,4 @@
-"""What to do with each file when a run starts: the table of resuming, row by row. Pure but for `has_outputs`.
+"""What to do with each file when a run starts: the table of resuming, row by row. Only `Outputs` asks the disk.
 
 complete, outputs there, unchanged      skip
 complete, an output missing             make it again from the stored JSON; without one, do it again
@@ -10,12 +10,13 @@ failed, may not happen again            do it again, a few times
 failed for good                         skip, unless --retry-failed
 canceled                                skip, unless --retry-canceled
 not there any more                      keep the record, mark it missing
+there again                             as if it had never been away
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -67,6 +68,8 @@ class Plan:
     todo: list[Asset] = field(default_factory=list)
     rebuild: list[Asset] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    returned: list[str] = field(default_factory=list)
+    """Files that were missing, are there again, and are still done."""
     reasons: Counter[Action] = field(default_factory=Counter)
 
 
@@ -81,30 +84,45 @@ class Outputs:
 
 
 def make_plan(
-    assets: Iterable[Asset], records: Mapping[str, Record], wishes: Wishes, outputs: Outputs
+    assets: Iterable[Asset],
+    there: Container[str],
+    records: Mapping[str, Record],
+    wishes: Wishes,
+    outputs: Outputs,
 ) -> Plan:
-    """Decide about every file."""
+    """Decide about every file.
+
+    Args:
+        assets: those of this run.
+        there: the names of all files of the input, also of those that this run leaves out.
+        records: what is known.
+        wishes: the run's switches.
+        outputs: what is left of finished files.
+    """
     plan = Plan()
-    names = set()
     for asset in assets:
-        names.add(asset.name)
-        action = decide(asset, records.get(asset.name), wishes, outputs)
+        record = records.get(asset.name)
+        action = decide(asset, record, wishes, outputs)
         plan.reasons[action] += 1
         if action.is_work:
             plan.todo.append(asset)
         elif action is Action.REBUILD:
             plan.rebuild.append(asset)
+        if record and record.status is Status.MISSING and not action.is_work:
+            plan.returned.append(asset.name)
     plan.missing = [
         name
         for name, record in records.items()
-        if name not in names and record.status is not Status.MISSING
+        if name not in there and record.status is not Status.MISSING
     ]
     return plan
 
 
 def decide(asset: Asset, record: Record | None, wishes: Wishes, outputs: Outputs) -> Action:
     """Decide about one file."""
-    if record is None or record.status in (Status.PENDING, Status.MISSING):
+    if record is None or record.status is Status.PENDING:
+        return Action.NEW
+    if record.status is Status.MISSING and not record.outputs:
         return Action.NEW
     if record.status is Status.RUNNING:
         return Action.INTERRUPTED

@@ -57,7 +57,7 @@ def killed_at_random(place, files, kills, seed):
 
 
 @pytest.mark.parametrize(
-    ("files", "kills"), [(60, 4), pytest.param(1500, 20, marks=pytest.mark.slow)]
+    ("files", "kills"), [(60, 4), pytest.param(600, 12, marks=pytest.mark.slow)]
 )
 def test_a_kill_costs_no_more_than_the_files_in_flight(place, files, kills):
     """Each file gets its outputs; what was done twice was in flight when a kill came; nothing is left behind."""

@@ -66,6 +66,19 @@ def test_a_changed_recording_is_done_again_and_a_vanished_one_is_kept_in_mind(pl
     assert place.statuses()["c.mp3"] == "missing"
 
 
+def test_a_file_that_was_away_or_left_out_is_not_done_again(place):
+    """Its record waits for it."""
+    place.record("a.mp3", "b.mp3")
+    place.run()
+    (place.input / "b.mp3").rename(place.home / "b.mp3")
+    place.run("--skip", "1")
+    assert place.statuses() == {"a.mp3": "complete", "b.mp3": "missing"}
+    (place.home / "b.mp3").rename(place.input / "b.mp3")
+    place.run()
+    assert place.statuses() == {"a.mp3": "complete", "b.mp3": "complete"}
+    assert sorted(place.said()) == ["a.mp3", "b.mp3"]
+
+
 def test_other_options_are_said_and_heeded_only_on_request(place):
     """Nobody loses a week's work by another flag."""
     place.record("a.mp3")
