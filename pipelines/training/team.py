@@ -90,9 +90,11 @@ class Team:
         """Let the writer do something before the others, who find what it left on the disk."""
         if not self.writes:
             self.gather(None)
-        yield
-        if self.writes:
-            self.gather(None)
+        try:
+            yield
+        finally:  # what fails here fails for the others as well, in the same words
+            if self.writes:
+                self.gather(None)
 
 
 ALONE = Team()

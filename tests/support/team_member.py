@@ -35,12 +35,15 @@ NETWORK = ModelConfig(
 )  # fmt: skip
 
 
-def train_voice(home: Path, progress: object) -> Path:
+TEXTS = ("aba", "bab", "ab", "ba", "abb", "baa")
+
+
+def train_voice(home: Path, progress: object, texts: tuple[str, ...] = TEXTS) -> Path:
     """Train a voice on sung words; returns its weights."""
     config = replace(tts_settings.tiny(), batch_s=2.0, model=NETWORK, **PACE)
     home.mkdir(parents=True, exist_ok=True)
     clips = []
-    for number, text in enumerate(["aba", "bab", "ab", "ba", "abb", "baa"]):
+    for number, text in enumerate(texts):
         path = home / f"{number}-{os.environ.get('RANK', '0')}.wav"
         parts = [tone(0.25, SAMPLE_RATE, 400.0 if letter == "a" else 900.0) for letter in text]
         soundfile.write(path, np.concatenate(parts), SAMPLE_RATE)

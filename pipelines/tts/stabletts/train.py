@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,6 +23,7 @@ from pipelines.training.holdout import hold_out
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import begin_afresh_if_changed, what_is_learned
 from pipelines.training.team import join_team
+from pipelines.training.together import on_all_gpus
 from pipelines.tts.stabletts.dataset import Corpus, prepare
 from pipelines.tts.stabletts.model import StableTTS
 from pipelines.tts.stabletts.reference import choose
@@ -74,6 +76,13 @@ def train(
         EmptyCorpus, DeviceUnavailable, BadCheckpoint, TrainingDiverged: In words for the user.
         BaseException: Whatever `progress` raises; state and best voice so far are on disk then.
     """
+    return on_all_gpus(partial(_train, config, data, device), device, progress)
+
+
+def _train(
+    config: TrainingConfig, data: TrainingData, device: str, progress: Progress
+) -> TrainResult:
+    """Train in this process, which may be one of a team."""
     team = join_team()
     processor = team.device(choose_device(device))
     data.home.mkdir(parents=True, exist_ok=True)
