@@ -1,52 +1,56 @@
-"""What speaking and training cost, against a straightforward way to do the same, in one run.
+"""What speaking and training cost, against the original StableTTS, in one run.
 
-    python -m benchmarks.bench_tts [--seconds 7] [--repeats 3] [--adaptive] [--compile] [--threads N]
+    python -m benchmarks.bench_tts CHECKOUT [--seconds 7] [--repeats 5] [--threads 2] [--cpu-time] [--skip memory,…]
 
-Published size, random weights. The straightforward way digests the text anew at every call of the network, speaks
-verse by verse and computes in float32; it shares everything else with ours, so it is quicker than other
-implementations. Ways alternate and the fastest run of each counts, so that other work on
-the machine disturbs both alike. Prints a Markdown table; exits 1 when a budget is missed. On CPUs only: what the
-GPU paths give has not been measured.
+`CHECKOUT` is the original's code, no part of this project; `torchdiffeq`, `numba` and `torchaudio` have to be
+importable for it (PYTHONPATH). Published size, the same random weights in both, outputs compared. Ways alternate;
+a ratio is the median over neighbours in time, so that other work on the machine hits both alike; on a very busy one,
+`--cpu-time --threads 1` counts what was computed instead. Prints Markdown; exits 1 when a budget is missed. On CPUs only: what the GPU paths give has not been measured.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
+import shutil
+import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
+import numpy as np
+import soundfile
 import torch
-from torch import Tensor
 
+from benchmarks.tts_original import TOKEN_FRAMES, Original, random_weights
+from benchmarks.tts_ways import CLIPS, Speaking, Training
 from pipelines.compute import has_native_bfloat16
-from pipelines.tts.stabletts.align import spread
+from pipelines.tts.stabletts import align
+from pipelines.tts.stabletts.acceleration import accelerate, choose_acceleration
 from pipelines.tts.stabletts.blocks import length_mask
-from pipelines.tts.stabletts.config import FRAMES_PER_S, ModelConfig, VocosConfig
+from pipelines.tts.stabletts.config import FRAMES_PER_S
+from pipelines.tts.stabletts.dataset import speech_mel
 from pipelines.tts.stabletts.flow import Prior, SamplingOptions
-from pipelines.tts.stabletts.model import Batch, Draws, StableTTS
-from pipelines.tts.stabletts.solvers import Field, Solver, integrate
-from pipelines.tts.stabletts.vocos import Vocos
+from pipelines.tts.stabletts.model import StableTTS
 
-SYMBOLS_PER_S = 14
 VERSES = 8
+FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+Way = Callable[[], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table: how many times as fast as the straightforward way."""
+    """One line of the table; `ratio` is how many times less ours takes."""
 
     what: str
-    plain_s: float
-    ours_s: float
+    theirs: float
+    ours: float
+    ratio: float
     budget: float | None = None
-
-    @property
-    def ratio(self) -> float:
-        """Above 1: faster."""
-        return self.plain_s / self.ours_s
+    unit: str = "s"
 
     @property
     def is_kept(self) -> bool:
@@ -54,116 +58,102 @@ class Row:
         return self.budget is None or self.ratio >= self.budget
 
     def __str__(self) -> str:
-        budget = "–" if self.budget is None else f">= {self.budget:g}"
-        times = f"{self.plain_s:.2f} s | {self.ours_s:.2f} s | {self.ratio:.2f}"
-        return f"| {self.what} | {times} | {budget} |"
+        budget = "–" if self.budget is None else f"≥ {self.budget:g}"
+        sizes = f"{self.theirs:.3g} {self.unit} | {self.ours:.3g} {self.unit}"
+        return f"| {self.what} | {sizes} | {self.ratio:.2f} | {budget} |"
 
 
 @dataclass(frozen=True, slots=True)
-class Extras:
-    """Measurements that take longer."""
+class Bench:
+    """What all measurements share."""
 
-    adaptive: bool
-    compiled: bool
+    path: Path
+    original: Original
+    frames: int
+    repeats: int
+    skip: frozenset[str]
+    clock: Callable[[], float]
 
-
-def plain_field(model: StableTTS, prior: Prior, guidance: float) -> Field:
-    """Guided velocity with both conditions digested at every call."""
-    batch, _, frames = prior.mu.shape
-    content = model.fake_content.expand(batch, -1, frames)
-    absent = Prior(content, prior.mask, model.fake_speaker.expand(batch, -1), prior.padded)
-    network = model.decoder.estimator
-
-    def velocity(t: Tensor, x: Tensor, given: Prior) -> Tensor:
-        condition = network.condition(given.mu, given.padding)
-        out: Tensor = network(t, x, condition, given.padding, given.c)
-        return out
-
-    def field(t: Tensor, x: Tensor) -> Tensor:
-        with_text, without = velocity(t, x, prior), velocity(t, x, absent)
-        return without + guidance * (with_text - without)
-
-    return field
-
-
-def fastest(repeats: int, *ways: Callable[[], object]) -> list[float]:
-    """Seconds of the fastest run of each way, taken in turns."""
-    best = [float("inf")] * len(ways)
-    for _ in range(repeats):
-        for index, way in enumerate(ways):
-            started = time.perf_counter()
+    def timed(
+        self, what: str, theirs: Way, ours: Way, budget: float | None = None, repeats: int = 0
+    ) -> Row:
+        """Let both run in turns, once to get warm and then for the measurement."""
+        for way in (theirs, ours):
             way()
-            best[index] = min(best[index], time.perf_counter() - started)
-    return best
+        pairs = [
+            (self._seconds(theirs), self._seconds(ours)) for _ in range(repeats or self.repeats)
+        ]
+        medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+        ratio = statistics.median(their_s / our_s for their_s, our_s in pairs)
+        return Row(what, medians[0], medians[1], ratio, budget)
+
+    def _seconds(self, way: Way) -> float:
+        started = self.clock()
+        way()
+        return self.clock() - started
 
 
-def planned(model: StableTTS, lengths: Sequence[int]) -> Prior:
-    """Conditions for verses of these lengths in frames; what they say does not matter for time."""
-    counts = torch.tensor(lengths)
-    mask = length_mask(counts, int(counts.max()))
-    mu = torch.randn(len(lengths), model.config.n_mels, 8)
-    path = torch.zeros(len(lengths), mask.shape[2], dtype=torch.int64)
-    c = torch.randn(len(lengths), model.config.gin_channels)
-    return Prior(spread(mu, path, mask), mask, c, len(set(lengths)) > 1)
-
-
-@torch.inference_mode()
-def speaking(model: StableTTS, seconds: float, repeats: int, extras: Extras) -> Iterator[Row]:
-    """One utterance of so many seconds: ten Euler steps, narrow numbers, the defaults."""
-    prior = planned(model, [round(seconds * FRAMES_PER_S)])
-    noise = torch.randn(prior.mu.shape)
-    options = SamplingOptions()
-    vocoder = Vocos(VocosConfig()).eval()
-
-    def plain() -> Tensor:
-        field = plain_field(model, prior, options.guidance)
-        return integrate(field, noise, options.steps, Solver.EULER)
-
-    def ours() -> Tensor:
-        return model.render(prior, noise, options)
-
-    def narrow() -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return ours()
-
-    if not torch.allclose(plain(), ours(), atol=1e-4):
-        raise AssertionError("the two ways give different mels")
-    plain_s, ours_s, narrow_s = fastest(repeats, plain, ours, narrow)
-    yield Row("Euler-10 with guidance, float32", plain_s, ours_s)
-    if has_native_bfloat16(torch.device("cpu")):
-        yield Row("Euler-10 with guidance, bfloat16", plain_s, narrow_s)
-    if extras.compiled:
-        quick = copy.deepcopy(model)
-        quick.decoder.estimator.compile()
-
-        def compiled() -> Tensor:
-            with torch.autocast("cpu", torch.bfloat16):
-                return quick.render(prior, noise, options)
-
-        compiled()
-        plain_s, compiled_s = fastest(repeats, plain, compiled)
-        yield Row("Euler-10 with guidance, bfloat16, compiled", plain_s, compiled_s, 2.0)
-    if extras.adaptive:
-
-        def original_defaults() -> Tensor:
-            field = plain_field(model, prior, options.guidance)
-            sound: Tensor = vocoder(integrate(field, noise, 10, Solver.DOPRI5))
-            return sound
-
-        slow_s, quick_s = fastest(1, original_defaults, lambda: vocoder(narrow()))
-        yield Row("defaults end to end: Euler-10 for the adaptive solver", slow_s, quick_s, 5.0)
+def speaking(bench: Bench) -> Iterator[Row]:
+    """One utterance: ten Euler steps with guidance, then what users get."""
+    model, vocoder = random_weights()
+    contest = Speaking(bench.original, (model, vocoder), bench.frames)
+    largest = float((contest.original() - contest.ours()).abs().max())
+    if largest > 1e-4:
+        raise AssertionError(f"the mels differ by {largest}")
+    yield bench.timed("Euler-10 with guidance, float32", contest.original, contest.ours, 1.15)
+    yield bench.timed(
+        "Euler-10 with guidance, bfloat16 against float32",
+        contest.original,
+        lambda: contest.ours(narrow=True),
+    )
+    yield bench.timed(
+        "Euler-10 with guidance, bfloat16 in both",
+        lambda: contest.original(narrow=True),
+        lambda: contest.ours(narrow=True),
+    )
+    if "adaptive" not in bench.skip:
+        is_narrow = has_native_bfloat16(torch.device("cpu"))
+        yield bench.timed(
+            "defaults end to end with Vocos (theirs adapts its steps)",
+            contest.original_sound,
+            lambda: contest.our_sound(narrow=is_narrow),
+            5.0,
+            repeats=1,
+        )
+    if "compiled" not in bench.skip and shutil.which("g++"):
+        accelerate(model, choose_acceleration(torch.device("cpu"), compiled=True))
+        yield bench.timed(
+            "Euler-10 with guidance, bfloat16 and compiled against float32",
+            contest.original,
+            lambda: contest.ours(narrow=True),
+            2.0,
+        )
 
 
 @torch.inference_mode()
-def batching(model: StableTTS, seconds: float, repeats: int) -> Row:
-    """Verses of like length together, against one by one."""
-    lengths = [round(seconds * FRAMES_PER_S * (1 - 0.03 * i)) for i in range(VERSES)]
-    prior = planned(model, lengths)
-    noise = torch.randn(prior.mu.shape)
-    options = SamplingOptions(steps=2)
+def batching(bench: Bench) -> Iterator[Row]:
+    """Verses of like length together, against the same one by one."""
+    model, _ = random_weights()
+    lengths = torch.tensor([round(bench.frames * (1 - 0.03 * i)) for i in range(VERSES)])
+    mask = length_mask(lengths, int(lengths.max()))
+    prior = Prior(
+        torch.randn(VERSES, model.config.n_mels, mask.shape[2]) * mask,
+        mask,
+        torch.randn(VERSES, model.config.gin_channels),
+        padded=True,
+    )
+    for narrow in (False, True):
+        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
+            yield _batched(bench, model, prior, lengths, "bfloat16" if narrow else "float32")
+
+
+def _batched(
+    bench: Bench, model: StableTTS, prior: Prior, lengths: torch.Tensor, precision: str
+) -> Row:
+    noise, options = torch.randn(prior.mu.shape), SamplingOptions(steps=2)
 
     def one_by_one() -> None:
-        for row, frames in enumerate(lengths):
+        for row, frames in enumerate(lengths.tolist()):
             alone = Prior(
                 prior.mu[row : row + 1, :, :frames],
                 prior.mask[row : row + 1, :, :frames],
@@ -172,64 +162,127 @@ def batching(model: StableTTS, seconds: float, repeats: int) -> Row:
             )
             model.render(alone, noise[row : row + 1, :, :frames], options)
 
-    single_s, together_s = fastest(repeats, one_by_one, lambda: model.render(prior, noise, options))
-    return Row(f"{VERSES} verses in one batch, against one by one", single_s, together_s, 0.9)
+    what = f"{VERSES} ragged verses in one batch against ours one by one, {precision}"
+    return bench.timed(what, one_by_one, lambda: model.render(prior, noise, options), 0.9)
 
 
-def training_step(model: StableTTS, seconds: float, repeats: int) -> Row:
-    """Forward and backward of four clips, in bfloat16 against float32."""
-    frames, symbols = round(seconds * FRAMES_PER_S), round(seconds * SYMBOLS_PER_S) * 2 + 1
-    y = torch.randn(4, model.config.n_mels, frames) - 5
-    batch = Batch(
-        torch.randint(0, model.config.n_vocab, (4, symbols)),
-        torch.full((4,), symbols),
-        y,
-        torch.full((4,), frames),
-        y[:, :, : frames // 4],
-        torch.full((4,), frames // 4),
+def training(bench: Bench) -> Iterator[Row]:
+    """A step on four clips, in either precision, and the search within it."""
+    contest = Training(bench.original, random_weights(), bench.frames)
+    both = "training step with AdamW, four clips,"
+    wide = bench.timed(f"{both} float32", contest.original, contest.ours, 1.05)
+    yield wide
+    yield bench.timed(
+        f"{both} bfloat16 against float32",
+        contest.original,
+        lambda: contest.ours(narrow=True),
+        1.4,
     )
-    draws = Draws.sample(y)
+    yield bench.timed(
+        f"{both} bfloat16 in both",
+        lambda: contest.original(narrow=True),
+        lambda: contest.ours(narrow=True),
+    )
+    for clips in (1, CLIPS, 16):
+        row = _search(bench, clips)
+        yield row
+        if clips == CLIPS:
+            shares = 100 * row.theirs / wide.theirs, 100 * row.ours / wide.ours
+            yield Row("… its share of a float32 step", *shares, shares[0] / shares[1], unit="%")
 
-    def step(*, narrow: bool) -> None:
-        model.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=narrow):
-            losses = model(batch, draws)
-        losses.total.backward()
 
-    wide_s, narrow_s = fastest(repeats, lambda: step(narrow=False), lambda: step(narrow=True))
-    return Row("training step, bfloat16 against float32", wide_s, narrow_s, 1.4)
+def _search(bench: Bench, clips: int) -> Row:
+    tokens = bench.frames // TOKEN_FRAMES
+    scores = torch.randn(clips, bench.frames, tokens)
+    mask = torch.ones_like(scores)
+    sizes = torch.full((clips,), bench.frames), torch.full((clips,), tokens)
+    expected = bench.original.search(scores, mask).argmax(dim=2)
+    if not torch.equal(expected, align.search(scores, *sizes)):
+        raise AssertionError("the alignments differ")
+    return bench.timed(
+        f"alignment search, {clips} clips",
+        lambda: bench.original.search(scores, mask),
+        lambda: align.search(scores, *sizes),
+        1.0,
+        repeats=10 * bench.repeats,
+    )
 
 
-def measured(model: StableTTS, seconds: float, repeats: int, extras: Extras) -> Iterator[Row]:
-    """All rows, as they are ready."""
-    yield from speaking(model, seconds, repeats, extras)
-    yield batching(model, seconds, repeats)
-    if has_native_bfloat16(torch.device("cpu")):
-        yield training_step(model, seconds, repeats)
+def preprocessing(bench: Bench) -> Iterator[Row]:
+    """A recording of 48 kHz to its mel; ours also trims, levels and checks it."""
+    theirs = bench.original.preprocessor()
+    with tempfile.TemporaryDirectory() as home:
+        path = Path(home) / "verse.flac"
+        seconds = bench.frames / FRAMES_PER_S
+        noise = np.random.default_rng(0).normal(0, 0.05, round(48_000 * seconds))
+        soundfile.write(path, noise, 48_000)
+        yield bench.timed(
+            "preprocessing of a FLAC of 48 kHz", lambda: theirs(path), lambda: speech_mel(path)
+        )
+
+
+def memory(bench: Bench) -> Iterator[Row]:
+    """Peaks above the loaded model, each in a process of its own."""
+    if "memory" in bench.skip:
+        return
+    names = {
+        "speaking": "peak memory of an utterance, float32",
+        "training": "peak memory of a training step, float32",
+        "training-bf16": "peak memory of a training step, bfloat16 in both",
+    }
+    for what, name in names.items():
+        theirs, ours = (_peak(bench, who, what) for who in ("original", "ours"))
+        budget = 1.0 if what == "training" else None
+        yield Row(name, theirs, ours, theirs / ours, budget, "MiB")
+
+
+def _peak(bench: Bench, who: str, what: str) -> float:
+    program = [sys.executable, "-m", "benchmarks.tts_memory"]
+    arguments = [str(bench.path), who, what, str(bench.frames)]
+    done = subprocess.run([*program, *arguments], capture_output=True, text=True, check=True)
+    return float(done.stdout)
+
+
+def machine() -> str:
+    """The processor, what it can do of what matters here, and torch."""
+    info = Path("/proc/cpuinfo").read_text("ascii", errors="replace").splitlines()
+    facts = dict(line.split(":", 1) for line in info if ":" in line)
+    facts = {key.strip(): value.strip() for key, value in facts.items()}
+    flags = set(facts.get("flags", "").split())
+    has = ", ".join(flag if flag in flags else f"no {flag}" for flag in FLAGS)
+    name, threads = facts.get("model name", "unknown"), torch.get_num_threads()
+    return f"{name} ({has}), {threads} threads, torch {torch.__version__}"
 
 
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("checkout", type=Path)
     parser.add_argument("--seconds", type=float, default=7.0)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=None)
-    parser.add_argument("--adaptive", action="store_true", help="takes minutes")
-    parser.add_argument("--compile", action="store_true", help="needs a C++ compiler")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true", help="instead of the clock on the wall")
+    parser.add_argument("--skip", default="", help="any of adaptive, compiled, memory")
     arguments = parser.parse_args()
-    extras = Extras(adaptive=arguments.adaptive, compiled=arguments.compile)
-    if arguments.threads:
-        torch.set_num_threads(arguments.threads)
-    torch.manual_seed(0)
-    model = StableTTS(replace(ModelConfig(), p_dropout=0.0)).eval()
-    seconds, repeats = arguments.seconds, arguments.repeats
-    print(f"| {seconds:g} s of speech | plain | ours | times as fast | budget |")
-    print("|---|---|---|---|---|", flush=True)
-    rows = []
-    for row in measured(model, seconds, repeats, extras):
-        print(row, flush=True)
-        rows.append(row)
-    return 0 if all(row.is_kept for row in rows) else 1
+    torch.set_num_threads(arguments.threads)
+    frames = round(arguments.seconds * FRAMES_PER_S / TOKEN_FRAMES) * TOKEN_FRAMES
+    bench = Bench(
+        arguments.checkout,
+        Original.at(arguments.checkout),
+        frames,
+        arguments.repeats,
+        frozenset(arguments.skip.split(",")),
+        time.process_time if arguments.cpu_time else time.perf_counter,
+    )
+    clock = "CPU time" if arguments.cpu_time else "wall time"
+    print(f"{machine()}; {arguments.seconds:g} s of speech; {clock}\n")
+    print("| | original | ours | ratio | budget |\n|---|---|---|---|---|", flush=True)
+    missed = False
+    for measure in (training, preprocessing, memory, batching, speaking):
+        for row in measure(bench):
+            print(row, flush=True)
+            missed |= not row.is_kept
+    return int(missed)
 
 
 if __name__ == "__main__":

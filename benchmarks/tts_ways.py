@@ -1,0 +1,124 @@
+"""The same work done by the original and by us, with the same weights: one utterance, one training step.
+
+Axes: b batch · x tokens · t frames · m mel bands.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.tts_original import TOKEN_FRAMES, Original
+from pipelines.tts.stabletts.flow import SamplingOptions
+from pipelines.tts.stabletts.model import Batch, Draws, StableTTS
+from pipelines.tts.stabletts.vocos import Vocos
+
+REFERENCE_FRAMES = 300
+CLIPS = 4
+LEARNING_RATE = 1e-6  # the weights should stay what they are
+
+Weights = tuple[StableTTS, Vocos]
+
+
+class Speaking:
+    """From token ids to a mel or to sound; both draw the same noise."""
+
+    def __init__(self, original: Original, weights: Weights, frames: int) -> None:
+        self._ours, self._our_vocoder = weights
+        self._theirs, self._their_vocoder = (
+            original.model(self._ours).eval(),
+            original.vocoder(self._our_vocoder),
+        )
+        generator = torch.Generator().manual_seed(1)
+        tokens = frames // TOKEN_FRAMES
+        n_vocab, n_mels = self._ours.config.n_vocab, self._ours.config.n_mels
+        self._x = torch.randint(0, n_vocab, (1, tokens), generator=generator)
+        self._lengths = torch.tensor([tokens])
+        self._reference = torch.randn((1, n_mels, REFERENCE_FRAMES), generator=generator) - 5
+        self.options = SamplingOptions()
+
+    @torch.inference_mode()
+    def original(self, *, narrow: bool = False, solver: str | None = "euler") -> Tensor:
+        """Return the mel `(1, m, t)`; no solver means the adaptive one."""
+        torch.manual_seed(2)
+        with _precision(narrow=narrow):
+            out = self._theirs.synthesise(
+                self._x,
+                self._lengths,
+                self.options.steps,
+                y=self._reference,
+                solver=solver,
+                cfg=self.options.guidance,
+            )
+        mel: Tensor = out["decoder_outputs"]
+        return mel
+
+    @torch.inference_mode()
+    def ours(self, *, narrow: bool = False) -> Tensor:
+        """Return the mel `(1, m, t)`."""
+        torch.manual_seed(2)
+        with _precision(narrow=narrow):
+            c = self._ours.voice(self._reference)
+            prior, _, _ = self._ours.plan(self._x, self._lengths, c)
+            # The original draws into a transposed tensor, which takes the numbers in another order.
+            noise = torch.randn_like(prior.mu.transpose(1, 2).contiguous().transpose(1, 2))
+            return self._ours.render(prior, noise, self.options)
+
+    @torch.inference_mode()
+    def original_sound(self) -> Tensor:
+        """What its users get: adaptive solver, float32."""
+        sound: Tensor = self._their_vocoder(self.original(solver=None))
+        return sound
+
+    @torch.inference_mode()
+    def our_sound(self, *, narrow: bool) -> Tensor:
+        """What our users get."""
+        sound: Tensor = self._our_vocoder(self.ours(narrow=narrow).float())
+        return sound
+
+
+class Training:
+    """A step of AdamW on four clips, dropout and all."""
+
+    def __init__(self, original: Original, weights: Weights, frames: int) -> None:
+        self._ours = weights[0].train()
+        self._theirs = original.model(self._ours).train()
+        tokens = frames // TOKEN_FRAMES
+        y = torch.randn(CLIPS, self._ours.config.n_mels, frames) - 5
+        crop = frames // 4
+        self._batch = Batch(
+            torch.randint(0, self._ours.config.n_vocab, (CLIPS, tokens)),
+            torch.full((CLIPS,), tokens),
+            y,
+            torch.full((CLIPS,), frames),
+            y[:, :, :crop],
+            torch.full((CLIPS,), crop),
+        )
+        self._optimizers = [_adam(self._theirs), _adam(self._ours)]
+
+    def original(self, *, narrow: bool = False) -> None:
+        """Make a step; it was never meant to be narrow, but it can be."""
+        self._optimizers[0].zero_grad()
+        batch = self._batch
+        with _precision(narrow=narrow):
+            duration, flow, prior, _ = self._theirs(
+                batch.x, batch.x_lengths, batch.y, batch.y_lengths, batch.z, batch.z_lengths
+            )
+        (duration + flow + prior).backward()
+        self._optimizers[0].step()
+
+    def ours(self, *, narrow: bool = False) -> None:
+        """Make a step."""
+        self._optimizers[1].zero_grad()
+        with _precision(narrow=narrow):
+            losses = self._ours(self._batch, Draws.sample(self._batch.y))
+        losses.total.backward()
+        self._optimizers[1].step()
+
+
+def _precision(*, narrow: bool) -> torch.autocast:
+    return torch.autocast("cpu", torch.bfloat16, enabled=narrow)
+
+
+def _adam(model: nn.Module) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE)
