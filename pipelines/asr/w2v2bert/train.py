@@ -23,6 +23,7 @@ from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import RecogniserConfig
 from pipelines.asr.w2v2bert.dataset import Corpus, at_other_speeds, prepare
 from pipelines.asr.w2v2bert.finishing import Finished, HeldOutClips, finish
+from pipelines.asr.w2v2bert.held_out import HeldOutVerse
 from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.split import split
 from pipelines.asr.w2v2bert.task import RecogniserTask
@@ -69,6 +70,7 @@ class TrainResult:
     """Spearman's, of confidence with CER per held-out verse: −1 is perfect."""
     proof: Proof
     """Of the text corrector."""
+    held_out: tuple[HeldOutVerse, ...]
     training_clips: int
     validation_clips: int
     speech_s: float
@@ -192,6 +194,7 @@ def _summary(
         greedy_cer=tuned.greedy_cer,
         confidence_correlation=tuned.rank_correlation,
         proof=finished.proof,
+        held_out=finished.held_out,
         training_clips=len(task.training),
         validation_clips=len(task.validation),
         speech_s=corpus.duration_s,

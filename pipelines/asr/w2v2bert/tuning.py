@@ -133,6 +133,7 @@ def _calibrated(chosen: _Measured, texts: Sequence[str]) -> Decoding:
     verses = Calibration.fitted(
         [reading.evidence for reading, _ in heard],
         [max(0.0, 1.0 - verse_cer(text, reading.text)) for reading, text in heard],
+        [len(reading.words) for reading, _ in heard],
     )
     confidences = verses([reading.evidence for reading, _ in heard])
     doubtful = float(np.quantile(confidences, LOWEST_SHARE)) if len(heard) else DOUBTFUL
