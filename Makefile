@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test slow-test browser-test lint check chaos kills walks format bench bench-runner bench-tts bench-whisper clean help
+.PHONY: demo test slow-test browser-test lint check chaos kills walks format bench bench-runner bench-asr asr-language bench-tts bench-whisper clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -63,6 +63,12 @@ bench-runner: $(STAMP) ## what the process engine costs and gives, one table
 bench-whisper: $(STAMP) ## transcribing against faster-whisper and the original, one table (many minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[whisper-reference]'
 	$(BIN)/python -m benchmarks.bench_whisper $(ARGS)
+
+bench-asr: $(STAMP) ## what training and transcribing cost, against transformers; ARGS="--threads 2"
+	$(BIN)/python -m benchmarks.bench_asr $(ARGS)
+
+asr-language: $(STAMP) ## a recogniser for a made-up spoken language, through the daemon (some minutes)
+	$(BIN)/python -m benchmarks.asr_language $(ARGS)
 
 clean: ## remove the environment and everything generated
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache
