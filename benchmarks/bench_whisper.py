@@ -1,9 +1,9 @@
 """What transcribing costs: our engine against the two it is made of, on the same recordings and weights.
 
-    python -m benchmarks.bench_whisper [--rounds 3]        (`make bench-whisper`)
+    python -m benchmarks.bench_whisper [--rounds 3] [--only verses]     (`make bench-whisper`)
 
 Whisper base on the CPU, the clips of `tests/data/speech`. Contestants take turns, each in a process of its own;
-a ratio is the median over rounds of the ratio inside a round. Exits 1 when a budget is missed.
+a ratio is the median over rounds of the ratio inside a round. `OMP_NUM_THREADS` holds for all. Exits 1 when a budget is missed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -208,18 +208,19 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench_whisper", description="Measure transcribing.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--beam", type=int, default=5)
+    parser.add_argument("--only", choices=("verses", "long", "batches"))
     options = parser.parse_args(argv)
     openai_model()
     print("| Whisper base, CPU | measured | budget |\n|---|---|---|")
     is_kept = True
     with tempfile.TemporaryDirectory() as folder:
-        parts = (
-            lambda: verses(options.rounds, options.beam),
-            lambda: long_file(options.rounds, options.beam, Path(folder)),
-            lambda: batches(Path(folder)),
-        )
-        for part in parts:
-            for row in part():
+        parts: dict[str, Callable[[], list[Row]]] = {
+            "verses": lambda: verses(options.rounds, options.beam),
+            "long": lambda: long_file(options.rounds, options.beam, Path(folder)),
+            "batches": lambda: batches(Path(folder)),
+        }
+        for name, part in parts.items():
+            for row in part() if options.only in (None, name) else ():
                 mark = " (missed)" if row.is_kept is False else ""
                 print(f"| {row.what} | {row.measured}{mark} | {row.budget} |", flush=True)
                 is_kept = is_kept and row.is_kept is not False

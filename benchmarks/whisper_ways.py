@@ -20,7 +20,7 @@ from benchmarks.whisper_weights import ctranslate2_model, openai_model
 
 Run = Callable[[Sequence[Path]], list[str]]
 LANGUAGE = "en"
-THREADS = os.cpu_count() or 1
+THREADS = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count() or 1))
 
 
 def bare_loop(beam: int) -> Run:
