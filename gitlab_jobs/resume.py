@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shutil
 from pathlib import Path
 
 from gitlab_jobs import paths
@@ -22,6 +23,8 @@ from gitlab_jobs.training_state import REVISION, StateRefused, find_state, unpac
 logger = logging.getLogger(__name__)
 
 
+COPIES = 3
+"""As received, unpacked, and the next one that the training writes."""
 _COMMIT = re.compile(r"[0-9a-f]{40,64}")
 
 
@@ -44,6 +47,9 @@ def restore(store: ProjectStore, job_id: str, home: Path, progress: TransferProg
         pointer = parse_pointer(saved.content)
         if pointer is None:
             raise StateRefused("it is no large file")
+        home.parent.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(home.parent).free < COPIES * pointer.size:
+            raise StateRefused("this box has no room for it")
         fetched = store.fetch_objects([pointer], progress).get(pointer.oid)
         if fetched is None:
             raise StateRefused("its content is missing or damaged on the server")

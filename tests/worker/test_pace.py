@@ -12,12 +12,18 @@ DAY_S = 24 * 3600
 HOUR_S = 3600
 
 
-def renewals(pace: Pace, *, stage_every_s: float, look_every_s: float = 30) -> list[float]:
-    """When renewals happen in a day of work whose stage changes this often."""
+def renewals(
+    pace: Pace, *, stage_every_s: float, look_every_s: float = 30, saves_from_s: float = DAY_S
+) -> list[float]:
+    """When renewals happen in a day of work whose stage changes this often, and which is saved every hour."""
     times: list[float] = []
     shown = 0
     now_s = 0.0
     while now_s < DAY_S:
+        if now_s >= saves_from_s:
+            saves_from_s += HOUR_S
+            pace.spend(now_s)
+            times.append(now_s)
         stage = int(now_s // stage_every_s)
         if pace.is_due(now_s, stage_changed=stage != shown):
             pace.spend(now_s)
@@ -31,6 +37,15 @@ def renewals(pace: Pace, *, stage_every_s: float, look_every_s: float = 30) -> l
 def test_no_hour_of_a_day_has_more_than_twelve_renewals(stage_every_s: float) -> None:
     """Whatever the stages do, in any hour and not only in whole ones."""
     times = renewals(Pace(300, 0), stage_every_s=stage_every_s)
+    for start in times:
+        assert sum(start <= at < start + HOUR_S for at in times) <= 12
+
+
+@pytest.mark.parametrize("saves_from_s", [HOUR_S, 1.25 * HOUR_S, 1.9 * HOUR_S])
+@pytest.mark.parametrize("stage_every_s", [1, 61, 299, 1000])
+def test_saves_are_among_the_twelve(stage_every_s: float, saves_from_s: float) -> None:
+    """They come when they are due and renew the lease; so fewer renewals follow."""
+    times = renewals(Pace(300, 0), stage_every_s=stage_every_s, saves_from_s=saves_from_s)
     for start in times:
         assert sum(start <= at < start + HOUR_S for at in times) <= 12
 
