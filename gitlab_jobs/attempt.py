@@ -106,7 +106,7 @@ class Attempt:
         )
         self._service = JobService(lease.job, store, self._outbox, site)
         self._child = place.open_child(
-            self._spec(), self._service.serve, self._service.note_progress
+            self._spec(), self._service.serve, self._service.note_progress, self._outbox.clear
         )
         self._interim = self._make_interim()
 

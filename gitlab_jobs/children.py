@@ -55,7 +55,8 @@ class JobChild(Protocol):
         """Wait for the end; None if it did not come in time."""
 
 
-OpenChild = Callable[[ChildSpec, Serve, Progress], JobChild]
+OpenChild = Callable[[ChildSpec, Serve, Progress, Callable[[], None]], JobChild]
+"""With what `ChildProcess` takes, and what to call before another process begins the job again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +128,10 @@ class Children:
     def for_job(self, needs: Needs) -> OpenChild:
         """How an attempt at such a job gets its child."""
 
-        def open_child(spec: ChildSpec, serve: Serve, on_progress: Progress) -> JobChild:
-            return _Child(self, needs, spec, serve, on_progress)
+        def open_child(
+            spec: ChildSpec, serve: Serve, on_progress: Progress, on_again: Callable[[], None]
+        ) -> JobChild:
+            return _Child(self, needs, spec, Caller(serve, on_progress, _ignore), on_again)
 
         return open_child
 
@@ -198,16 +201,16 @@ class _Child:
         children: Children,
         needs: Needs,
         spec: ChildSpec,
-        serve: Serve,
-        on_progress: Progress,
+        caller: Caller,
+        on_again: Callable[[], None],
     ) -> None:
         self._children = children
         self._watch = children.common.watch
         self._needs = needs
         self._spec = spec
-        self._serve = serve
-        self._on_progress = on_progress
-        self._caller = Caller(self._serve_with_less, on_progress, self._learn)
+        self._attempt = caller
+        self._on_again = on_again
+        self._caller = Caller(self._serve_with_less, caller.on_progress, self._learn)
         self._steps = SmallerSteps(needs.appetite, children.device, children.common.plans)
         self._turn: Turn | None = None
 
@@ -230,6 +233,7 @@ class _Child:
         if ended.verdict is Verdict.SUCCEEDED:
             return self._with_facts(ended)
         if ended.cancel_reason is None and self._goes_on(turn, ended):
+            self._on_again()
             self.start()
             return None
         if self._watch.is_to_blame(self._children.device, ended, self._needs.job_id):
@@ -250,7 +254,7 @@ class _Child:
         words = self._steps.next(ended.detail)
         self._note(words or f"Nothing more can be tried:\n{self._steps.table}")
         if words is not None:
-            self._on_progress({"message": words})
+            self._attempt.on_progress({"message": words})
         return words is not None
 
     def _note(self, text: str) -> None:
@@ -267,7 +271,7 @@ class _Child:
         return replace(ended, result=result)
 
     def _serve_with_less(self, name: str, payload: JsonObject) -> JsonObject:
-        reply = self._serve(name, payload)
+        reply = self._attempt.serve(name, payload)
         return {**reply, **self._steps.changes} if name == MODEL_REQUEST else reply
 
     def _learn(self, peak: Peak) -> None:
@@ -278,3 +282,7 @@ class _Child:
         if self._turn is None:
             raise RuntimeError("the child was not started")
         return self._turn
+
+
+def _ignore(_: object) -> None:
+    pass

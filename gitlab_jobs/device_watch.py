@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 
 SICK_FILE = "sick_gpus.json"
 PEAKS_FILE = "memory_peaks.json"
+MOST_OF_A_GPU = 0.9
+"""Asked for at most, unless more was measured: the rest is a screen's, or the driver's."""
 _FREE = Preflight(Admission.READY, "the processor")
 
 
@@ -111,7 +113,10 @@ class DeviceWatch:
         peak_bytes = learned.peak.gpu_bytes if learned is not None else appetite.estimate_bytes
         if not peak_bytes:
             return Preflight(Admission.READY, f"{gpu.name}: nobody knows how much it needs")
-        return check_room(gpu, needed_bytes(peak_bytes), our_pids)
+        # A margin is no reason to refuse what has run here before, nor a guess to refuse it for ever.
+        most = int(gpu.total_bytes * MOST_OF_A_GPU)
+        known = peak_bytes if learned is not None else 0
+        return check_room(gpu, min(needed_bytes(peak_bytes), max(known, most)), our_pids)
 
     def reading(self, device: str) -> Gpu | None:
         """A device as it is now; None for the processor, and for a GPU that is lost."""

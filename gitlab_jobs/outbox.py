@@ -56,6 +56,14 @@ class Outbox:
             self._changes.setdefault(notebook, []).extend(changes)
             self._takes.update(takes)
 
+    def clear(self) -> None:
+        """Forget everything: another process begins the job again."""
+        with self._lock:
+            self._pointers.clear()
+            self._texts.clear()
+            self._changes.clear()
+            self._takes.clear()
+
     def contents(self) -> Contents:
         """Everything that was collected so far."""
         with self._lock:

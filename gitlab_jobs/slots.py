@@ -83,9 +83,9 @@ class Slots:
         return not any(self._is_usable(slot) for slot in self._slots)
 
     @property
-    def troubles(self) -> int:
-        """How many devices are left alone."""
-        return len(self._watch.troubles)
+    def troubles(self) -> dict[str, str]:
+        """The devices that are left alone, and why."""
+        return self._watch.troubles
 
     def look(self) -> None:
         """See how the devices are, before work is looked for."""

@@ -121,9 +121,8 @@ class Worker:
             self._running.collect()
             slots.look()
             worked = False
-            if slots.has_room:
-                self._resume()
             if slots.has_room or not self._running:
+                self._resume()
                 worked = self._turn(one_shot=one_shot)
             if one_shot and not worked and not self._running:
                 break
@@ -166,7 +165,7 @@ class Worker:
     def _resume(self) -> None:
         """Go on with what a killed predecessor, or an attempt that broke, had in hand."""
         for found in self._parts.recovery.resumable(self._running.keys):
-            if self._takes_nothing_new or not self._parts.slots.has_room:
+            if self._takes_nothing_new or self._parts.slots.any_free() is None:
                 return
             self._in_project(found.store.project, partial(self._go_on, found=found))
 
@@ -292,15 +291,30 @@ class Worker:
             readiness.stopping()
         if signals.wants_end_now:
             self._parts.bench.enough.set()
-        what = str(self._running) if self._running else f"idle; {self._running.finished} jobs done"
+        readiness.tell(self._headline)
+
+    @property
+    def _headline(self) -> str:
+        """One line for a service manager."""
+        parts = [
+            str(self._running) if self._running else f"idle; {self._running.finished} jobs done"
+        ]
         if troubles := self._parts.slots.troubles:
-            what += f"; {troubles} GPUs out of use"
-        readiness.tell(f"{'stopping: ' if signals.wants_stop else ''}{what}")
+            parts.append(f"GPUs out of use: {len(troubles)}")
+        return f"{'stopping: ' if self._parts.signals.wants_stop else ''}{'; '.join(parts)}"
 
     def _status(self) -> list[str]:
         """What an operator wants to know, in lines."""
         running = self._running
-        return [f"{len(running.keys)} jobs run, {running.finished} are done", *running.lines()]
+        sick = [
+            f"GPU {device} is left alone: {reason}"
+            for device, reason in self._parts.slots.troubles.items()
+        ]
+        return [
+            f"{len(running.keys)} jobs run, {running.finished} are done",
+            *running.lines(),
+            *sick,
+        ]
 
     @property
     def _takes_nothing_new(self) -> bool:

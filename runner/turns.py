@@ -39,11 +39,12 @@ def take_turns(
     baseline = 0
     while True:
         result = work(ticket)
-        gc.collect()
-        # What the first ticket leaves behind (the model, caches) is no growth.
-        baseline = baseline or own_rss_bytes()
         # A process that this one has started may still print, or hold the last ticket's data.
         stays = is_worth_keeping() and not children_of(os.getpid())
+        if stays:
+            gc.collect()
+        # What the first ticket leaves behind (the model, caches) is no growth.
+        baseline = baseline or own_rss_bytes()
         flush_output()
         done = {"result": result, "stays": stays, "grown_bytes": own_rss_bytes() - baseline}
         reply = channel.request(DONE, {**done, **_used()}, even_if_stopped=True)

@@ -123,7 +123,7 @@ def test_a_job_waits_where_there_is_no_room_for_it(world: JobWorld, on_gpus: Run
     PeakStore(work / "memory_peaks.json").record(KEY, Peak(gpu_bytes=30 * GIB))
     with on_gpus([gpu("a")]) as daemon:
         assert daemon.wait() == 0, daemon.log
-    assert "job a1 has to wait: NVIDIA A10: 33.5 GiB needed, it has 24.0 GiB in all" in daemon.log
+    assert "job a1 has to wait: NVIDIA A10: 30.0 GiB needed, it has 24.0 GiB in all" in daemon.log
     assert world.response("a1") == {}
     # The other kind was never measured, and has no handler here.
     assert world.response("other")["error_code"] == "MODEL_UNKNOWN"
@@ -146,6 +146,10 @@ def test_a_job_that_needs_too_much_is_given_less_until_it_fits(
     log = (world.read("gpu_jobs/job_a1/logs.txt") or b"").decode()
     assert log.count("The GPU's memory did not suffice; trying again") == 3
     assert "trying again with half the batch" in log
+    # What a try had handed over before it failed is not published.
+    notes = {path for path in world.files() if path.startswith("gpu_jobs/job_a1/0")}
+    assert notes == {"gpu_jobs/job_a1/0.25.txt"}
+    assert "gpu_jobs/job_a1/1.0.txt" not in world.files()
 
 
 def test_a_job_that_nothing_saves_fails_with_all_tries_in_its_log(

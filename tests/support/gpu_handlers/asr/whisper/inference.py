@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from gitlab_jobs.callbacks import JobCallbacks, JobContext, Stage
+from gitlab_jobs.callbacks import JobCallbacks, JobContext, ModelChoice, Stage
 from gitlab_jobs.job import JobResult
 
 
@@ -21,10 +21,21 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     with callbacks.stage(Stage.INFER):
         if job.name == "meet":
             meet(Path(job.description or "."), job.job_id)
-        elif choice.batch_share > float(job.name or 1) and choice.device == "cuda":
-            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        else:
+            use_gpu(float(job.name or 1), job_context, callbacks, choice)
     gpu = os.environ["CUDA_VISIBLE_DEVICES"]
     return JobResult(facts={"gpu": gpu, "share": choice.batch_share, "device": choice.device})
+
+
+def use_gpu(
+    fitting_share: float, job_context: JobContext, callbacks: JobCallbacks, choice: ModelChoice
+) -> None:
+    """Hand something over, then run out of memory if the share is too large."""
+    note = callbacks.get_work_dir() / "note.txt"
+    note.write_text("half a result\n", encoding="utf-8")
+    callbacks.upload_files_batch({f"{job_context.folder}/{choice.batch_share}.txt": note})
+    if choice.batch_share > fitting_share and choice.device == "cuda":
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 def meet(folder: Path, job_id: str) -> None:
