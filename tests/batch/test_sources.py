@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import fsspec
 import pytest
 from support.batch_runs import Place
 from support.hostile_media import silent_wave, write_hostile_media
+from support.http_stub import HttpStub, Reply
 
+from batch import fetch
 from batch.errors import InputMissing
 from batch.packing import pack
 from batch.shards import shard
@@ -38,6 +42,29 @@ def test_any_address_that_fsspec_opens_is_an_input(tmp_path):
     memory.rm("/talks", recursive=True)
     with pytest.raises(InputMissing):
         discover("nosuchscheme://x/y")
+
+
+def test_what_cannot_be_fetched_fails_alone_and_passing_faults_are_tried_again(
+    tmp_path, monkeypatch
+):
+    """404 is final, 500 may pass: once within the run, later by the next run."""
+    monkeypatch.setattr(fetch, "LONGEST_WAIT_S", 0.01)
+    answers = {"/gone.mp3": [404], "/sick.mp3": [500], "/tired.mp3": [500, 500, 200]}
+
+    def answer(request):
+        left = answers[request.path]
+        return Reply(left.pop(0) if len(left) > 1 else left[0], b"tired")
+
+    place = Place(tmp_path)
+    listed = tmp_path / "list.json"
+    with HttpStub(answer) as server:
+        entries = [{"id": path[1:5], "url": server.url + path} for path in answers]
+        listed.write_text(json.dumps({"assets": entries}))
+        flags = ["--assets", str(listed), "--output", str(place.output), "--gpus", "none"]
+        assert place.run_argv([*flags, "--json"]).exit_code == 75
+    told = {event["name"]: event["code"] for event in place.events if event["event"] == "file"}
+    assert told == {"gone": "INPUT_MISSING", "sick": "NETWORK_ERROR", "tire": None}
+    assert place.said() == ["tired"]
 
 
 def test_short_files_travel_together_and_large_ones_alone():
