@@ -84,9 +84,7 @@ class SignalDesk:
     def _swap(self, fresh: WorkerSettings) -> None:
         old = self.settings
         changed = [
-            name
-            for name in type(fresh).model_fields
-            if getattr(fresh, name) != getattr(old, name) and name != "worker_id"
+            name for name in type(fresh).model_fields if getattr(fresh, name) != getattr(old, name)
         ]
         # One-shot and service are different ways to run, not two intervals.
         is_other_way = (fresh.loop_interval < 0) != (old.loop_interval < 0)
