@@ -185,7 +185,7 @@ def _tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
         "mode": settings.mode,
         "beam": settings.beam,
         "has_words": settings.words,
-        "batch_size": 8 if device == CPU else 16,
+        "batch_size": 8 if device == CPU else 24,
     }
     vocabulary = {
         "vocabulary": _absolute(settings.vocabulary),

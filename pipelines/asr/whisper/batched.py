@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from pipelines.asr.whisper.assembly import UNSURE_LANGUAGE, Heading, assemble
-from pipelines.asr.whisper.chunks import Chunk, cut
+from pipelines.asr.whisper.chunks import QUIET_AFTER_S, Chunk, cut
 from pipelines.asr.whisper.engine import SAMPLE_RATE_HZ, Listening
 from pipelines.asr.whisper.segments import segments_of
 from pipelines.asr.whisper.sequential import Sequential
@@ -36,6 +36,8 @@ SHORT_S = 12.0
 """Up to this length the stricter threshold for repetition tells runaways from ordinary text."""
 SLOWEST_SPEECH = 3.0
 """Characters a second below which a prompt may have stopped the decoder at a pause."""
+TYPICAL_S = 15.0
+"""Window for which a full batch is meant: of longer ones fewer go together, so that memory stays the same."""
 
 _Language = tuple[str | None, float]
 """A language, if it is known before decoding, and its probability."""
@@ -148,8 +150,11 @@ def _batches(
         by_language[language] += own
     for language, members in by_language.items():
         members.sort(key=lambda chunk: chunk.duration_s, reverse=True)
-        for start in range(0, len(members), size):
-            yield members[start : start + size], language
+        while members:
+            window_s = members[0].duration_s + QUIET_AFTER_S
+            count = min(size, max(1, int(size * TYPICAL_S / window_s)))
+            yield members[:count], language
+            del members[:count]
 
 
 def _is_odd(chunk: Chunk, decoded: Decoded, listening: Listening) -> bool:
