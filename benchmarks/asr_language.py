@@ -175,7 +175,8 @@ def promises(measured: Mapping[str, Any]) -> dict[str, bool]:
         "the corrector helps": measured["written_cer_of_new_verses"]
         < measured["written_cer_without_corrector"],
         "confidence follows errors": (measured["confidence_against_cer"] or 0.0) < -0.3,
-        "most of the worst verses are flagged": measured["worst_4_flagged"] >= 3,
+        "flagged verses have more errors": (measured["cer_of_flagged"] or 0.0)
+        > 1.5 * (measured["cer_of_others"] or 0.0),
     }
 
 

@@ -64,11 +64,6 @@ class RecogniserConfig(Recipe):
     corrector: bool = False
     """Whether to train a text corrector after the recogniser (a job's `transmorgrifier`)."""
 
-    @property
-    def frames_per_batch(self) -> int:
-        """`batch_s` in encoder frames."""
-        return round(self.batch_s / FRAME_S)
-
     def fitted_to(self, corpus_s: float) -> RecogniserConfig:
         """Adjust a recipe that starts from base weights to the amount of speech."""
         if self.encoder is not None:

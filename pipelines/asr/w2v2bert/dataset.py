@@ -12,13 +12,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import soxr
 
 from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, SAMPLE_RATE_HZ, RecogniserConfig
 from pipelines.asr.w2v2bert.outliers import Measured, outliers
-from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, MIN_SAMPLES, FeatureExtractor, Features
+from pipelines.asr.w2v2bert.processor import (
+    FEATURE_SIZE,
+    MIN_SAMPLES,
+    FeatureExtractor,
+    Features,
+    FrontEnd,
+)
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.audio.decode import Samples, decode
 from pipelines.audio.silence import loud_share, trim
@@ -56,9 +63,10 @@ class Example:
 class FeatureFile:
     """Feature rows of many clips, one after the other, on disk."""
 
-    def __init__(self, path: Path) -> None:
-        """Start an empty file."""
+    def __init__(self, path: Path, size: int = FEATURE_SIZE) -> None:
+        """Start an empty file of rows with `size` values."""
         self._path = path
+        self._size = size
         self._rows = 0
         path.write_bytes(b"")
 
@@ -75,10 +83,10 @@ class FeatureFile:
         rows: Features = np.fromfile(
             self._path,
             np.float32,
-            count=example.frames * FEATURE_SIZE,
-            offset=example.offset * FEATURE_SIZE * np.dtype(np.float32).itemsize,
+            count=example.frames * self._size,
+            offset=example.offset * self._size * np.dtype(np.float32).itemsize,
         )
-        return rows.reshape(-1, FEATURE_SIZE)
+        return rows.reshape(-1, self._size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,28 @@ class Corpus:
         return sum(example.duration_s for example in self.examples)
 
 
+class Ear(Protocol):
+    """What has to be known of a network before it hears anything; a `Recogniser` is one."""
+
+    def front_end(self) -> FrontEnd:
+        """What turns samples into its input."""
+
+    def output_frames(self, rows: int) -> int:
+        """How many outputs a number of input rows gives."""
+
+
+class MelEar:
+    """That of W2v-BERT 2.0 with its adapter."""
+
+    def front_end(self) -> FrontEnd:
+        """Mel frames."""
+        return FeatureExtractor()
+
+    def output_frames(self, rows: int) -> int:
+        """One for two frames."""
+        return -(-rows // ADAPTER_STRIDE)
+
+
 class Unusable(Exception):
     """Why a clip is left out; never leaves this package."""
 
@@ -105,14 +135,17 @@ def prepare(
     config: RecogniserConfig,
     features_path: Path,
     progress: Progress,
+    *,
+    ear: Ear | None = None,
 ) -> Corpus:
-    """Decode and check every clip.
+    """Decode and check every clip, for the network that `ear` belongs to.
 
     Raises:
         EmptyCorpus: none is usable; the message names the first reasons.
     """
-    extract = FeatureExtractor()
-    features = FeatureFile(features_path)
+    ear = ear or MelEar()
+    extract = ear.front_end()
+    features = FeatureFile(features_path, extract.size)
     examples, skipped, measured = [], [], []
     for done, clip in enumerate(clips):
         progress(f"Reading recording {done + 1} of {len(clips)}", fraction=done / len(clips))
@@ -120,7 +153,7 @@ def prepare(
             samples = speech_of(clip.audio, config.min_clip_s, config.max_clip_s)
             labels = _labels(clip, vocabulary)
             rows = extract(samples)
-            if not has_room(labels, len(rows)):
+            if not has_room(labels, ear.output_frames(len(rows))):
                 raise Unusable("the recording is too short for its text")
         except Unusable as problem:
             skipped.append(SkippedClip(clip.id, str(problem)))
@@ -155,9 +188,12 @@ def at_other_speeds(
     clips: Sequence[Clip],
     speeds: Sequence[float],
     progress: Progress,
+    *,
+    ear: Ear | None = None,
 ) -> list[Example]:
     """Add the features of clips spoken at other speeds (Ko et al. 2015, "Audio Augmentation …")."""
-    extract = FeatureExtractor()
+    ear = ear or MelEar()
+    extract = ear.front_end()
     paths = {clip.id: clip.audio for clip in clips}
     varied = []
     for done, example in enumerate(chosen):
@@ -166,7 +202,7 @@ def at_other_speeds(
         spots = []
         for speed in speeds:
             rows = extract(soxr.resample(samples, SAMPLE_RATE_HZ * speed, SAMPLE_RATE_HZ))
-            if has_room(example.labels, len(rows)):
+            if has_room(example.labels, ear.output_frames(len(rows))):
                 spots.append((corpus.features.append(rows), len(rows)))
         varied.append(replace(example, at_other_speeds=tuple(spots)))
     return varied
@@ -203,10 +239,10 @@ def _labels(clip: Clip, vocabulary: Vocabulary) -> tuple[int, ...]:
     return labels
 
 
-def has_room(labels: Sequence[int], frames: int) -> bool:
+def has_room(labels: Sequence[int], outputs: int) -> bool:
     """CTC needs an output for each label, and a blank between equal neighbours."""
     doubled = sum(left == right for left, right in pairwise(labels))
-    return len(labels) + doubled <= -(-frames // ADAPTER_STRIDE)
+    return len(labels) + doubled <= outputs
 
 
 def _measured(

@@ -59,7 +59,7 @@ def finish(
     device, dtype = processor
     recogniser = model.load(best)
     recogniser.network.to(device, dtype).eval()
-    listener = Listener(recogniser, device, dtype)
+    listener = Listener(recogniser)
     recordings = [(Piece(clips.features.read(example)),) for example in clips.examples]
     said = [example.text for example in clips.examples]
     heard = HeldOut(listener.hear(recordings, poll), said)

@@ -15,10 +15,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 
-from pipelines.asr.w2v2bert.config import FRAME_S, SAMPLE_RATE_HZ
+from pipelines.asr.w2v2bert.config import SAMPLE_RATE_HZ
 from pipelines.asr.w2v2bert.language_model import Scores
 from pipelines.asr.w2v2bert.model import Recogniser
-from pipelines.asr.w2v2bert.processor import FeatureExtractor, Features, pad
+from pipelines.asr.w2v2bert.processor import Features, pad
 from pipelines.audio.decode import Samples
 from pipelines.audio.silence import pauses
 from pipelines.training.batching import plan_batches
@@ -45,20 +45,11 @@ class Piece:
 class Listener:
     """A network on its device."""
 
-    def __init__(
-        self,
-        recogniser: Recogniser,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        batch_s: float = BATCH_S,
-    ) -> None:
-        """Take the network as it is; it must be on the device already."""
+    def __init__(self, recogniser: Recogniser, *, batch_s: float = BATCH_S) -> None:
+        """Take the network as it is; it must be on its device already."""
         self._batch_s = batch_s
         self._recogniser = recogniser
-        self._device = device
-        self._dtype = dtype
-        self._extract = FeatureExtractor()
+        self._extract = recogniser.front_end()
 
     def cut(self, samples: Samples) -> tuple[Piece, ...]:
         """Features of a recording, in pieces that fit a batch."""
@@ -81,13 +72,10 @@ class Listener:
     ) -> Iterator[tuple[int, Scores]]:
         """Log-probabilities (u, c) of each piece with its number, in the order they are ready."""
         lengths = [len(piece.features) for piece in pieces]
-        for batch in plan_batches(lengths, round(self._batch_s / FRAME_S)).batches:
+        for batch in plan_batches(lengths, round(self._batch_s / self._extract.row_s)).batches:
             poll()
             inputs = pad([pieces[index].features for index in batch])
-            logits = self._recogniser.network(
-                input_features=inputs.features.to(self._device, self._dtype),
-                attention_mask=inputs.mask.to(self._device),
-            ).logits
+            logits = self._recogniser(inputs).logits
             log_p = torch.log_softmax(logits.float(), dim=-1).cpu().numpy()
             for row, index in enumerate(batch):
                 yield (

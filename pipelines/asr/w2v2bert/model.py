@@ -6,27 +6,33 @@ n recordings, t encoder frames, u output frames (every 40 ms), c symbols.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertForCTC
 from transformers.utils import logging as transformers_logging
 
 from pipelines.asr.w2v2bert.attention import look_positions_up
-from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, FRAME_S, RecogniserConfig
-from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor
+from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, FRAME_S, SAMPLE_RATE_HZ, RecogniserConfig
+from pipelines.asr.w2v2bert.families import (
+    Family,
+    family_in,
+    family_of,
+    has_language_adapters,
+    is_new,
+)
+from pipelines.asr.w2v2bert.processor import FEATURE_SIZE, FeatureExtractor, FrontEnd, PaddedBatch
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
+from pipelines.asr.w2v2bert.waves import WaveExtractor
 from pipelines.errors import BadCheckpoint, ModelNotFound
 
 WEIGHTS = "model.safetensors"
-NEW_LAYERS = ("wav2vec2_bert.adapter.", "lm_head.")
-"""What a base model does not have; any other missing weight is an error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,16 +48,38 @@ class Recogniser:
         config: Any = self.network.config
         return int(config.hidden_size)
 
-    def output_frames(self, frames: int) -> int:
-        """How many outputs (u) a number of encoder frames (t) gives."""
-        config: Any = self.network.config
-        return -(-frames // ADAPTER_STRIDE) if config.add_adapter else frames
+    @property
+    def hears_waves(self) -> bool:
+        """Whether its input are samples and not mel frames."""
+        return family_of(self.network).hears_waves
+
+    def front_end(self) -> FrontEnd:
+        """What turns samples into its input."""
+        return WaveExtractor() if self.hears_waves else FeatureExtractor()
+
+    def output_frames(self, rows: int) -> int:
+        """How many outputs (u) a number of input rows (t) gives."""
+        network: Any = self.network
+        if self.hears_waves:
+            return int(network._get_feat_extract_output_lengths(torch.tensor(rows)))
+        return -(-rows // ADAPTER_STRIDE) if network.config.add_adapter else rows
 
     @property
     def output_s(self) -> float:
         """Duration of an output frame."""
         config: Any = self.network.config
-        return FRAME_S * ADAPTER_STRIDE if config.add_adapter else FRAME_S
+        stride = math.prod(config.conv_stride) / SAMPLE_RATE_HZ if self.hears_waves else FRAME_S
+        return float(stride * ADAPTER_STRIDE if config.add_adapter else stride)
+
+    def __call__(self, batch: PaddedBatch, labels: Tensor | None = None) -> Any:
+        """Run the network on its own device; the result has `logits` (n, u, c), and `loss` with labels."""
+        first = next(self.network.parameters())
+        features = batch.features.to(first.device, first.dtype)
+        named = (
+            {"input_values": features[..., 0]} if self.hears_waves else {"input_features": features}
+        )
+        marks = {} if labels is None else {"labels": labels.to(first.device)}
+        return self.network(attention_mask=batch.mask.to(first.device), **named, **marks)
 
     def save_memory(self) -> None:
         """Compute activations again in the backward pass instead of keeping them."""
@@ -66,7 +94,7 @@ class Recogniser:
         network: Any = self.network
         network.save_pretrained(directory)
         self.vocabulary.save(directory)
-        FeatureExtractor().save(directory)
+        self.front_end().save(directory)
 
 
 def build(config: RecogniserConfig, vocabulary: Vocabulary) -> Recogniser:
@@ -84,7 +112,7 @@ def build(config: RecogniserConfig, vocabulary: Vocabulary) -> Recogniser:
         output_hidden_size=shape.hidden_size,
         position_embeddings_type="relative_key" if shape.relative_positions else None,
         conformer_conv_dropout=0.0,
-        **_ctc_settings(vocabulary),
+        **_ctc_settings(vocabulary, gets_adapter=True),
     )
     network = Wav2Vec2BertForCTC(settings)
     look_positions_up(network)
@@ -95,12 +123,18 @@ def load_base(directory: Path, vocabulary: Vocabulary) -> Recogniser:
     """Put a new adapter and head on the encoder in a base model's directory.
 
     Raises:
-        ModelNotFound: there is no Wav2Vec2-BERT in the directory.
+        ModelNotFound: there is no model of a known family in the directory.
         BadCheckpoint: weights of the encoder are missing or have another shape.
     """
-    if _model_type(directory) != "wav2vec2-bert":
-        raise ModelNotFound(f"The base model {directory.name} is no Wav2Vec2-BERT model.")
-    network = _from_pretrained(directory, _ctc_settings(vocabulary), new_layers=NEW_LAYERS)
+    family = family_in(directory)
+    if family is None:
+        raise ModelNotFound(
+            f"The base model {directory.name} is no Wav2Vec2-BERT or wav2vec 2.0 model."
+        )
+    settings = _ctc_settings(vocabulary, gets_adapter=family.gets_adapter)
+    network: Any = _from_pretrained(directory, family, settings, is_base=True)
+    if has_language_adapters(network):
+        network.init_adapter_layers()
     return Recogniser(network, vocabulary)
 
 
@@ -108,11 +142,12 @@ def load(directory: Path) -> Recogniser:
     """Load a trained recogniser.
 
     Raises:
-        BadCheckpoint: not a complete Wav2Vec2-BERT CTC model in safetensors.
+        BadCheckpoint: not a complete CTC model of a known family in safetensors.
     """
-    if _model_type(directory) != "wav2vec2-bert":
-        raise BadCheckpoint("The file holds no Wav2Vec2-BERT model.")
-    network = _from_pretrained(directory, {}, new_layers=())
+    family = family_in(directory)
+    if family is None:
+        raise BadCheckpoint("The file holds no Wav2Vec2-BERT or wav2vec 2.0 model.")
+    network = _from_pretrained(directory, family, {}, is_base=False)
     config: Any = network.config
     vocabulary = Vocabulary.load(directory).padded_to(config.vocab_size)
     if config.vocab_size != len(vocabulary) or config.pad_token_id != vocabulary.blank_id:
@@ -139,7 +174,7 @@ def with_vocabulary(recogniser: Recogniser, vocabulary: Vocabulary) -> Recognise
     return Recogniser(network, vocabulary)
 
 
-def _ctc_settings(vocabulary: Vocabulary) -> dict[str, Any]:
+def _ctc_settings(vocabulary: Vocabulary, *, gets_adapter: bool) -> dict[str, Any]:
     """The published recipe; `pad_token_id` left alone would make the first letter the blank."""
     return {
         "vocab_size": len(vocabulary),
@@ -148,7 +183,7 @@ def _ctc_settings(vocabulary: Vocabulary) -> dict[str, Any]:
         "eos_token_id": None,
         "ctc_loss_reduction": "mean",
         "ctc_zero_infinity": True,
-        "add_adapter": True,
+        "add_adapter": gets_adapter,
         "attention_dropout": 0.0,
         "hidden_dropout": 0.0,
         "feat_proj_dropout": 0.0,
@@ -159,19 +194,20 @@ def _ctc_settings(vocabulary: Vocabulary) -> dict[str, Any]:
 
 
 def _from_pretrained(
-    directory: Path, settings: Mapping[str, Any], *, new_layers: Iterable[str]
+    directory: Path, family: Family, settings: Mapping[str, Any], *, is_base: bool
 ) -> nn.Module:
     transformers_logging.disable_progress_bar()
     # Its report of missing weights is checked here, and would only frighten in a job's log.
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:
-        network, report = Wav2Vec2BertForCTC.from_pretrained(
+        network, report = family.network.from_pretrained(
             directory,
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
             dtype=torch.float32,
+            ignore_mismatched_sizes=is_base,  # of another language's head; checked below
             **settings,
         )
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
@@ -180,19 +216,12 @@ def _from_pretrained(
         ) from error
     finally:
         transformers_logging.set_verbosity(verbosity)
-    allowed = tuple(new_layers)
-    missing = [key for key in report["missing_keys"] if not key.startswith(allowed or "\0")]
-    if missing or report["mismatched_keys"]:
-        wrong = ", ".join(sorted(map(str, [*missing, *report["mismatched_keys"]]))[:5])
-        raise BadCheckpoint(f"The model's weights are incomplete or of another shape: {wrong}.")
+    # A mismatch carries both shapes after the name.
+    wrong = {*report["missing_keys"], *(str(key[0]) for key in report["mismatched_keys"])}
+    wrong = {name for name in wrong if not (is_base and is_new(network, name))}
+    if wrong:
+        named = ", ".join(sorted(wrong)[:5])
+        raise BadCheckpoint(f"The model's weights are incomplete or of another shape: {named}.")
     typed: nn.Module = network
     look_positions_up(typed)
     return typed
-
-
-def _model_type(directory: Path) -> str | None:
-    try:
-        document: Any = json.loads((directory / "config.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return None
-    return document.get("model_type") if isinstance(document, dict) else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import SeamlessM4TFeatureExtractor
 
-from pipelines.asr.w2v2bert.config import SAMPLE_RATE_HZ
+from pipelines.asr.w2v2bert.config import FRAME_S, SAMPLE_RATE_HZ
 from pipelines.audio.decode import Samples
 
 Features = NDArray[np.float32]
@@ -39,8 +40,29 @@ class PaddedBatch:
     """(n, t) int64, 1 where there is sound."""
 
 
+class FrontEnd(Protocol):
+    """What a family of base models does with sound before the network."""
+
+    input_name: str
+    """What the network calls its input."""
+    size: int
+    """Values in a row."""
+    row_s: float
+    """Time from row to row."""
+
+    def __call__(self, samples: Samples) -> Features:
+        """Rows of mono samples at 16 kHz."""
+
+    def save(self, directory: Path) -> None:
+        """Write `preprocessor_config.json`."""
+
+
 class FeatureExtractor:
     """The mel front end of W2v-BERT 2.0."""
+
+    input_name = "input_features"
+    size = FEATURE_SIZE
+    row_s = FRAME_S
 
     def __init__(self) -> None:
         self._extractor = SeamlessM4TFeatureExtractor(
@@ -70,7 +92,7 @@ class FeatureExtractor:
 def pad(recordings: Sequence[Features]) -> PaddedBatch:
     """Stack recordings of different length."""
     longest = max(len(features) for features in recordings)
-    padded = torch.zeros(len(recordings), longest, FEATURE_SIZE)
+    padded = torch.zeros(len(recordings), longest, recordings[0].shape[1])
     mask = torch.zeros(len(recordings), longest, dtype=torch.int64)
     for row, features in enumerate(recordings):
         padded[row, : len(features)] = torch.from_numpy(features)

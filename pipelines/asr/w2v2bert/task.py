@@ -18,7 +18,7 @@ from pipelines.asr.w2v2bert.augment import mask_features
 from pipelines.asr.w2v2bert.config import RecogniserConfig
 from pipelines.asr.w2v2bert.dataset import Example, FeatureFile
 from pipelines.asr.w2v2bert.model import Recogniser
-from pipelines.asr.w2v2bert.processor import pad
+from pipelines.asr.w2v2bert.processor import PaddedBatch, pad
 from pipelines.asr.w2v2bert.reader import best_symbols
 from pipelines.text.metrics import ErrorRates, error_rates
 from pipelines.training.batching import BatchPlan, group_steps, plan_batches, plan_epoch
@@ -59,6 +59,7 @@ class RecogniserTask:
         self.training = list(training)
         self.validation = list(validation)
         self._features = features
+        self._rows_per_batch = round(config.batch_s / recogniser.front_end().row_s)
         self._device = torch.device("cpu")
         self._dtype = torch.float32
         if config.gradient_checkpointing:
@@ -137,7 +138,7 @@ class RecogniserTask:
 
     def _plan(self, takes: Sequence[Example], epoch: int) -> BatchPlan:
         lengths = [example.frames for example in takes]
-        return plan_epoch(lengths, self.config.frames_per_batch, seed=self.config.seed, epoch=epoch)
+        return plan_epoch(lengths, self._rows_per_batch, seed=self.config.seed, epoch=epoch)
 
     def _measure(
         self, examples: Sequence[Example], poll: Callable[[], None]
@@ -146,7 +147,7 @@ class RecogniserTask:
         lengths = [example.frames for example in examples]
         texts = [""] * len(examples)
         loss_sum = 0.0
-        for batch in plan_batches(lengths, self.config.frames_per_batch).batches:
+        for batch in plan_batches(lengths, self._rows_per_batch).batches:
             poll()
             members = [examples[index] for index in batch]
             loss, logits = self._forward(members, augmentation_seed=None)
@@ -165,7 +166,7 @@ class RecogniserTask:
         """Loss (scalar) and logits (n, u, c)."""
         inputs = pad([self._features.read(example) for example in examples])
         features = inputs.features
-        if augmentation_seed is not None:
+        if augmentation_seed is not None and not self.recogniser.hears_waves:
             features = mask_features(
                 features,
                 [example.frames for example in examples],
@@ -180,9 +181,5 @@ class RecogniserTask:
             labels[row, : len(example.labels)] = torch.tensor(example.labels)
         narrow = self._dtype is not torch.float32
         with torch.autocast(self._device.type, self._dtype, enabled=narrow):
-            output = self.recogniser.network(
-                input_features=features.to(self._device),
-                attention_mask=inputs.mask.to(self._device),
-                labels=labels.to(self._device),
-            )
+            output = self.recogniser(PaddedBatch(features, inputs.mask), labels)
         return output.loss, output.logits

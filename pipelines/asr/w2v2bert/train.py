@@ -25,6 +25,7 @@ from pipelines.asr.w2v2bert.dataset import Corpus, at_other_speeds, prepare
 from pipelines.asr.w2v2bert.finishing import Finished, HeldOutClips, finish
 from pipelines.asr.w2v2bert.held_out import HeldOutVerse
 from pipelines.asr.w2v2bert.model import Recogniser
+from pipelines.asr.w2v2bert.optimizer import optimizer_for
 from pipelines.asr.w2v2bert.split import split
 from pipelines.asr.w2v2bert.task import RecogniserTask
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
@@ -34,7 +35,6 @@ from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import begin_afresh_if_changed, what_is_learned
 from pipelines.training.team import join_team
-from pipelines.training.together import on_all_gpus
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
 
@@ -88,25 +88,22 @@ def train(
         EmptyCorpus, DeviceUnavailable, BadCheckpoint, TrainingDiverged: in words for the user.
         BaseException: whatever `progress` raises; state and best model so far are on disk then.
     """
-    return on_all_gpus(partial(_train, config, data, device), device, progress)
-
-
-def _train(
-    config: RecogniserConfig, data: TrainingData, device: str, progress: Progress
-) -> TrainResult:
-    """Train in this process, which may be one of a team."""
     team = join_team()
     processor = team.device(choose_device(device))
     progress = team.report(progress)
     data.home.mkdir(parents=True, exist_ok=True)
     own = team.scratch(data.home)
     recogniser = _starting_point(config, data)
-    corpus = prepare(data.clips, recogniser.vocabulary, config, own / "features.f32", progress)
+    corpus = prepare(
+        data.clips, recogniser.vocabulary, config, own / "features.f32", progress, ear=recogniser
+    )
     config = config.fitted_to(corpus.duration_s).for_team(team.size)
     begin_afresh_if_changed(own, _facts(config, corpus, recogniser.vocabulary))
     training, validation = split(corpus.examples, config, data.start)
     if config.speeds:
-        training = at_other_speeds(corpus, training, data.clips, config.speeds, progress)
+        training = at_other_speeds(
+            corpus, training, data.clips, config.speeds, progress, ear=recogniser
+        )
     dtype = choose_dtype(config.precision, processor, width=recogniser.hidden_size)
     task = RecogniserTask(
         recogniser,
@@ -116,7 +113,7 @@ def _train(
         validation=validation,
     )
     task.move_to(processor, dtype)
-    result = fit(task, _optimizer(recogniser, config), config, data.home, progress, team)
+    result = fit(task, optimizer_for(recogniser, config), config, data.home, progress, team)
     texts = chain((clip.text for clip in data.clips), data.texts)
     poll = partial(progress, "Choosing how to read", epoch=result.epochs_completed)
     finished = finish(
@@ -141,41 +138,6 @@ def _starting_point(config: RecogniserConfig, data: TrainingData) -> Recogniser:
         if data.base is not None:
             return model.load_base(data.base, vocabulary)
         return model.build(config, vocabulary)
-
-
-def _optimizer(recogniser: Recogniser, config: RecogniserConfig) -> torch.optim.Optimizer:
-    """AdamW with one group per depth: new layers fastest, lower layers slowest."""
-    parameters = list(recogniser.network.named_parameters())
-    layers = [_layer_of(name) for name, _ in parameters]
-    top = max((layer for layer in layers if layer is not None), default=0)
-    groups: dict[int | None, list[torch.nn.Parameter]] = {}
-    for layer, (_, parameter) in zip(layers, parameters, strict=True):
-        groups.setdefault(layer, []).append(parameter)
-    return torch.optim.AdamW(
-        [
-            {
-                "params": members,
-                "lr": config.learning_rate
-                * (
-                    config.new_layer_factor
-                    if layer is None
-                    else config.layer_decay ** (top - layer)
-                ),
-                "starts_at": 0.0 if layer is None else config.head_first_fraction,
-            }
-            for layer, members in groups.items()
-        ],
-        betas=(0.9, config.beta2),
-        weight_decay=0.0,
-    )
-
-
-def _layer_of(name: str) -> int | None:
-    """Depth of a parameter: None for new layers, −1 below the encoder's first layer."""
-    if name.startswith(model.NEW_LAYERS):
-        return None
-    prefix = "wav2vec2_bert.encoder.layers."
-    return int(name.removeprefix(prefix).split(".")[0]) if name.startswith(prefix) else -1
 
 
 def _facts(config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary) -> list[object]:

@@ -97,9 +97,7 @@ class Transcriber:
         recogniser = model.load(model_directory)
         dtype = choose_dtype(precision, processor, width=recogniser.hidden_size)
         recogniser.network.to(processor, dtype).eval()
-        self._listener = Listener(
-            recogniser, processor, dtype, batch_s=listening.BATCH_S * batch_share
-        )
+        self._listener = Listener(recogniser, batch_s=listening.BATCH_S * batch_share)
         self._corrector = Corrector.load(model_directory)
         self._reader = Reader.load(model_directory, recogniser.vocabulary, recogniser.output_s)
 
