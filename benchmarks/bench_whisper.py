@@ -174,7 +174,6 @@ def batches(folder: Path) -> list[Row]:
     for name, flags in {
         "1 worker": ["-t", "1"],
         "2 workers": ["-t", "2", "--pack", "4"],
-        "3 workers": ["-t", "3", "--pack", "4"],
         "1 worker, memory back after each stage": ["--isolation", "stage"],
     }.items():
         output = folder / name
