@@ -213,14 +213,17 @@ class _Child:
         self._caller = Caller(self._serve_with_less, caller.on_progress, self._learn)
         self._steps = SmallerSteps(needs.appetite, children.device, children.common.plans)
         self._turn: Turn | None = None
+        self._asked_to_stop: str | None = None
 
     def start(self) -> None:
         self._turn = self._children.begin(self._needs.affinity, self._spec, self._caller)
 
     def cancel(self, reason: str) -> None:
+        self._asked_to_stop = reason
         self._begun.cancel(reason)
 
     def kill(self, reason: str) -> None:
+        self._asked_to_stop = reason
         self._begun.kill(reason)
 
     def wait(self, timeout_s: float | None) -> ChildExit | None:
@@ -232,9 +235,8 @@ class _Child:
             self._children.look_after(ended)
         if ended.verdict is Verdict.SUCCEEDED:
             return self._with_facts(ended)
-        if ended.cancel_reason is None and self._goes_on(turn, ended):
-            self._on_again()
-            self.start()
+        if self._asked_to_stop is None and self._goes_on(turn, ended):
+            self._begin_again()
             return None
         if self._watch.is_to_blame(self._children.device, ended, self._needs.job_id):
             # Told as a stop: the job is given back, to another device of this box or to another box.
@@ -242,6 +244,12 @@ class _Child:
                 ended, verdict=Verdict.CANCELED, cancel_reason=CancelReason.SHUTDOWN.value
             )
         return ended
+
+    def _begin_again(self) -> None:
+        self._on_again()
+        self.start()
+        if self._asked_to_stop is not None:  # meanwhile: the process before was told, too late
+            self._begun.cancel(self._asked_to_stop)
 
     def _goes_on(self, turn: Turn, ended: ChildExit) -> bool:
         """Whether another child is to go on with the job."""

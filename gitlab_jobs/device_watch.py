@@ -15,6 +15,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from gitlab_jobs.appetite import Appetite
@@ -103,20 +104,42 @@ class DeviceWatch:
         with self._lock:
             return bool(self._probing)
 
-    def room(self, device: str, appetite: Appetite, our_pids: Collection[int]) -> Preflight:
-        """Whether a job of this kind fits now, by what is learned, else by what is estimated."""
+    def room(
+        self,
+        device: str,
+        appetite: Appetite,
+        our_pids: Collection[int] = (),
+        promised_bytes: int = 0,
+    ) -> Preflight:
+        """Whether a job of this kind fits now.
+
+        Args:
+            device: where it would run.
+            appetite: of the job.
+            our_pids: processes of ours, which will end.
+            promised_bytes: what jobs that run there will need, if they have not taken it yet.
+        """
         gpu = self.reading(device)
         if gpu is None:
             return _FREE
+        needed = self.needed_bytes(device, appetite, gpu)
+        if not needed:
+            return Preflight(Admission.READY, f"{gpu.name}: nobody knows how much it needs")
+        taken = replace(gpu, used_bytes=max(gpu.used_bytes, promised_bytes))
+        return check_room(taken, needed, our_pids)
+
+    def needed_bytes(self, device: str, appetite: Appetite, gpu: Gpu | None = None) -> int:
+        """What a job of this kind needs, by what is learned, else by what is estimated; 0: unknown."""
+        gpu = gpu or self.reading(device)
+        if gpu is None:
+            return 0
         with self._lock:
             learned = self._peaks.learned(self._key(appetite, device))
         peak_bytes = learned.peak.gpu_bytes if learned is not None else appetite.estimate_bytes
-        if not peak_bytes:
-            return Preflight(Admission.READY, f"{gpu.name}: nobody knows how much it needs")
         # A margin is no reason to refuse what has run here before, nor a guess to refuse it for ever.
         most = int(gpu.total_bytes * MOST_OF_A_GPU)
         known = peak_bytes if learned is not None else 0
-        return check_room(gpu, min(needed_bytes(peak_bytes), max(known, most)), our_pids)
+        return min(needed_bytes(peak_bytes), max(known, most)) if peak_bytes else 0
 
     def reading(self, device: str) -> Gpu | None:
         """A device as it is now; None for the processor, and for a GPU that is lost."""

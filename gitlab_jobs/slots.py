@@ -35,6 +35,8 @@ class Slot:
 
     children: Children
     is_busy: bool = False
+    promised_bytes: int = 0
+    """What its job will hold of the device's memory, as far as anybody knows."""
 
     @property
     def device(self) -> str:
@@ -114,6 +116,7 @@ class Slots:
 
     def place(self, slot: Slot, needs: Needs) -> Place:
         """What an attempt needs to know of a slot; jobs beside each other share the processor."""
+        slot.promised_bytes = self._watch.needed_bytes(slot.device, needs.appetite)
         threads = max(1, (os.cpu_count() or 1) // self.limit) if self.limit > 1 else None
         return Place(slot.device, slot.children.for_job(needs), threads)
 
@@ -142,10 +145,13 @@ class Slots:
             return True
         pids = {one.children.pid for one in self._slots} - {None}
         ours = [pid for pid in pids if pid is not None]
-        answer = self._watch.room(slot.device, needs.appetite, ours)
+        promised = sum(
+            one.promised_bytes for one in self._slots if one.is_busy and one.device == slot.device
+        )
+        answer = self._watch.room(slot.device, needs.appetite, ours, promised)
         if answer.admission is Admission.WAIT:
             self._let_go_on(slot.device)
-            answer = self._watch.room(slot.device, needs.appetite, ours)
+            answer = self._watch.room(slot.device, needs.appetite, ours, promised)
         if answer.admission is Admission.READY:
             return True
         if self._refused.get(needs.job_id) != answer.reason:

@@ -179,7 +179,8 @@ class Worker:
             else slots.choose(self._needs(store, found.lease.job))
         )
         if slot is None:
-            if slots.are_all_sick:
+            # A training's state is worth more than the time until the lease is stale for another box.
+            if slots.are_all_sick and not found.lease.job.mode.trains:
                 self._running.give_back(found.lease, store)
                 logger.warning("gave job %s back: no device of this box can be used", job_id)
             return

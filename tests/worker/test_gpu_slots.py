@@ -129,6 +129,24 @@ def test_a_job_waits_where_there_is_no_room_for_it(world: JobWorld, on_gpus: Run
     assert world.response("other")["error_code"] == "MODEL_UNKNOWN"
 
 
+def test_jobs_that_share_a_gpu_do_not_count_on_the_same_memory(
+    world: JobWorld, on_gpus: Run, tmp_path: Path
+) -> None:
+    """The first one has not taken its share yet when the second one is looked at."""
+    meeting = tmp_path / "meeting"
+    meeting.mkdir()
+    world.submit(*(whisper(name, "meet", description=str(meeting)) for name in ("a1", "a2", "a3")))
+    work = world.directory / "worker"
+    work.mkdir()
+    PeakStore(work / "memory_peaks.json").record(KEY, Peak(gpu_bytes=9 * GIB))
+    with on_gpus([gpu("a")], "--max-concurrent-jobs", "3") as daemon:
+        daemon.await_log("job a2: infer")
+        daemon.await_log("job a3 has to wait: NVIDIA A10: 10.4 GiB needed, 3.2 GiB free")
+        (meeting / "somebody").touch()
+        assert daemon.wait() == 0, daemon.log
+    assert [result(world, name)["gpu"] for name in ("a1", "a2", "a3")] == ["GPU-a"] * 3
+
+
 def test_a_job_that_needs_too_much_is_given_less_until_it_fits(
     world: JobWorld, on_gpus: Run
 ) -> None:
