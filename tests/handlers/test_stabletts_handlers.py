@@ -157,6 +157,7 @@ def test_the_report_tells_everything_about_the_job(finished):
     assert "nearest to the middle in length" in text
     assert "MAT 1:99" in text
     assert "metallic" in text
+    assert "characters of all texts that it knows" in text
     assert "U+03BB" in text
     rows = page.css("section:has(audio) tbody tr")
     assert [row.css_first(".badge").text() for row in rows].count("left out") == 2

@@ -5,6 +5,7 @@ Knows how results are told; knows no model and no HTML.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from gitlab_jobs.callbacks import ProjectData, Skipped
@@ -27,10 +28,11 @@ from pipelines.report.parts import (
 )
 from pipelines.tts.stabletts.base import WITHOUT_WEIGHTS
 from pipelines.tts.stabletts.train import TrainResult
-from pipelines.tts.stabletts.vocabulary import Coverage, visible
+from pipelines.tts.stabletts.vocabulary import Coverage, cover, visible
 
 MOST_ROWS = 300
 """Rows of a table on the page; a whole Bible would make it too heavy for a repository."""
+MOST_SIGNS = 40
 MOST_MARKED = 0.5
 """Where more than this was heard otherwise, marks in the text would only confuse."""
 CURVES = {"train_total_loss": "training", "val_total_loss": "verses it had not heard"}
@@ -39,6 +41,8 @@ _NO_WEIGHTS = "This worker has no vocoder weights, so everything sounds metallic
 
 def of_training(result: TrainResult, data: ProjectData) -> list[Part]:
     """Tell how a voice was trained."""
+    texts = {str(number): text for number, text in enumerate(data.project_texts)}
+    covered = cover(result.vocabulary, texts)
     facts: list[tuple[str, Cell]] = [
         ("recordings", Number(result.training_clips)),
         ("speech", Number(result.speech_s / 60, 1, " min")),
@@ -47,6 +51,8 @@ def of_training(result: TrainResult, data: ProjectData) -> list[Part]:
         ("loss there", Number(result.validation_loss, 3) if result.validation_clips else None),
         ("voice to imitate", result.reference),
         ("chosen because", result.reference_why or None),
+        ("characters of all texts that it knows", Number(100 * covered.share, 1, " %")),
+        ("those that it does not know", _most_frequent(covered) or None),
     ]
     unusable = [Skipped(clip.id, None, clip.reason) for clip in result.skipped]
     curve = read_curve(result.metrics_csv, "Learning curve", CURVES)
@@ -130,6 +136,12 @@ def _unknown(coverage: Coverage) -> Table | None:
     found = [*_counted(coverage.unknown, "unknown"), *_counted(coverage.digits, "number")]
     columns = ("character", "code point", "kind", "times")
     return Table("Characters that cannot be spoken", columns, found) if found else None
+
+
+def _most_frequent(coverage: Coverage) -> str:
+    """List what cannot be spoken, the most frequent first; a few dozen say enough."""
+    signs = Counter(coverage.unknown) + Counter(coverage.digits)
+    return " ".join(visible(sign) for sign, _ in signs.most_common(MOST_SIGNS))
 
 
 def _counted(signs: Mapping[str, int], kind: str) -> Iterator[tuple[Cell, ...]]:

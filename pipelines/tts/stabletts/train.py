@@ -65,6 +65,7 @@ class TrainResult:
     skipped: tuple[SkippedClip, ...]
     reference: str  # the clip whose voice it speaks with
     reference_why: str
+    vocabulary: Vocabulary
 
 
 def train(
@@ -172,4 +173,5 @@ def _summary(result: FitResult, task: VoiceTask, corpus: Corpus, home: Path) -> 
         skipped=corpus.skipped,
         reference=task.reference.id if task.reference else "",
         reference_why=task.reference.why if task.reference else "",
+        vocabulary=task.vocabulary,
     )
