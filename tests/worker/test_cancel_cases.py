@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -98,8 +99,12 @@ def test_case_31_a_manifest_in_the_middle_of_a_merge_removes_nothing(world: JobW
 
 def test_a_job_ends_when_its_time_is_over(world: JobWorld) -> None:
     """A deadline that passes while the job runs."""
-    world.submit(training("t1", wait_in="train", timeout=_in_seconds(3)))
-    world.run_to_end(*OFTEN)
+    with world.run_worker(*OFTEN, "--loop-interval", "0.1") as daemon:
+        daemon.await_log("is ready as")  # so that no start-up is counted against the deadline
+        world.submit(training("t1", wait_in="train", timeout=_in_seconds(4)))
+        await_true(lambda: world.state("t1") == "canceled", "the end")
+        daemon.send(signal.SIGTERM)
+        assert daemon.wait() == 0
     response = world.response("t1")
     assert (response["state"], response["termination_reason"]) == ("canceled", "timeout")
 
