@@ -13,11 +13,13 @@ from transformers import Wav2Vec2BertConfig, Wav2Vec2BertModel
 
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.config import standard, tiny
+from pipelines.asr.w2v2bert.task import RecogniserTask
 from pipelines.asr.w2v2bert.train import TrainingData, train
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.errors import BadCheckpoint, ModelNotFound
 from pipelines.progress import ignore_progress
 from pipelines.training.clips import Clip
+from pipelines.training.loop import Evaluation
 
 VOCABULARY = Vocabulary.from_texts(["ab cd"])
 LAYER = "encoder.layers.1.ffn1.output_dense.weight"
@@ -132,3 +134,19 @@ def test_a_recipe_follows_the_amount_of_speech():
     assert recipe.fitted_to(40 * 60).learning_rate == 3e-5
     assert recipe.fitted_to(10 * 60).head_first_fraction > 0
     assert tiny().fitted_to(60) == tiny()
+
+
+def test_the_last_epoch_is_kept_beside_a_better_one(tmp_path, monkeypatch):
+    """For who wants it; where the last one is the best there is nothing more to keep."""
+    clips = [Clip(clip.path.stem, clip.path, clip.text) for clip in spoken_clips(longest_s=3.0)]
+    config = replace(tiny(), epochs=2, evaluate_every_epochs=1)
+    for name, scores, has_final in (("worse", [0.5, 0.6], True), ("better", [0.6, 0.5], False)):
+        left = iter(scores)
+        monkeypatch.setattr(
+            RecogniserTask, "evaluate", lambda *_, it=left: Evaluation(next(it), {})
+        )
+        data = TrainingData(clips, tmp_path / name)
+        result = train(config, data, device="cpu", progress=ignore_progress)
+        assert (result.final_directory is not None) is has_final
+        if result.final_directory:
+            assert model.load(result.final_directory).vocabulary.symbols

@@ -10,11 +10,16 @@ from pipelines.asr.w2v2bert.archive import FILE_NAME, pack, unpack
 from pipelines.asr.w2v2bert.transcribe import Transcriber
 
 
-def publish_model(job_context: JobContext, callbacks: JobCallbacks, model_directory: Path) -> str:
+def publish_model(
+    job_context: JobContext,
+    callbacks: JobCallbacks,
+    model_directory: Path,
+    file_name: str = FILE_NAME,
+) -> str:
     """Upload a model as one file; returns its repository path."""
-    path = job_context.model_path(FILE_NAME)
+    path = job_context.model_path(file_name)
     with callbacks.stage(Stage.UPLOAD):
-        archive = callbacks.get_work_dir() / FILE_NAME
+        archive = callbacks.get_work_dir() / file_name
         pack(model_directory, archive)
         callbacks.upload_file_lfs(archive, path)
     return path

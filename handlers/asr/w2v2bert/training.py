@@ -15,6 +15,7 @@ from handlers.asr.w2v2bert.summary import training_facts, training_summary
 from handlers.base import Heartbeat, Trained
 from handlers.publishing import KEEPS_MODEL, publish_curve, publish_report
 from pipelines.asr.w2v2bert import train as trainer
+from pipelines.asr.w2v2bert.archive import FINAL_NAME
 
 
 def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
@@ -46,6 +47,8 @@ def train(job_context: JobContext, callbacks: JobCallbacks) -> Trained:
             publish_curve(job_context, callbacks, home / trainer.METRICS_CSV)
         raise
     publish_curve(job_context, callbacks, result.metrics_csv)
+    if result.final_directory:
+        publish_model(job_context, callbacks, result.final_directory, FINAL_NAME)
     audio = {clip.id: clip.audio for clip in clips}
     return Trained(
         result.model_directory,

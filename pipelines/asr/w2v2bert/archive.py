@@ -17,6 +17,8 @@ from typing import Literal
 
 from pipelines.errors import BadCheckpoint
 
+FINAL_NAME = "final_model.pt"
+"""What came out of the last epoch, where another one was better on held-out verses."""
 FILE_NAME = "best_model.pt"
 """Not an archive's suffix: projects ignore `*.tar` and `*.gz`, and such a file would never be synced."""
 

@@ -10,6 +10,7 @@ reproduces the training texts best, and the result says so.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -39,6 +40,9 @@ from pipelines.training.team import join_team
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
 
 
+FINAL = "final"
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingData:
     """What to learn from, and where to keep state: `home` may hold an interrupted run.
@@ -59,6 +63,8 @@ class TrainResult:
     """A finished training; `model_directory` is ready for `transcribe` and for `archive`."""
 
     model_directory: Path
+    final_directory: Path | None
+    """The model after the last epoch, where it is not the best one."""
     metrics_csv: Path
     epochs_completed: int
     best_epoch: int
@@ -114,6 +120,7 @@ def train(
     )
     task.move_to(processor, dtype)
     result = fit(task, optimizer_for(recogniser, config), config, data.home, progress, team)
+    final = _export_final(task, result)
     texts = chain((clip.text for clip in data.clips), data.texts)
     poll = partial(progress, "Choosing how to read", epoch=result.epochs_completed)
     finished = finish(
@@ -124,7 +131,18 @@ def train(
         poll,
         with_corrector=config.corrector,
     )
-    return _summary(result, finished, task, corpus)
+    return _summary(result, finished, task, corpus, final)
+
+
+def _export_final(task: RecogniserTask, result: FitResult) -> Path | None:
+    """The model after the last epoch, where it is not the best one."""
+    if result.best_epoch == result.epochs_completed:
+        return None
+    directory = result.best.with_name(FINAL)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir()
+    task.export(directory)
+    return directory
 
 
 def _starting_point(config: RecogniserConfig, data: TrainingData) -> Recogniser:
@@ -150,11 +168,16 @@ def _facts(config: RecogniserConfig, corpus: Corpus, vocabulary: Vocabulary) -> 
 
 
 def _summary(
-    result: FitResult, finished: Finished, task: RecogniserTask, corpus: Corpus
+    result: FitResult,
+    finished: Finished,
+    task: RecogniserTask,
+    corpus: Corpus,
+    final: Path | None,
 ) -> TrainResult:
     tuned = finished.tuned
     return TrainResult(
         model_directory=finished.directory,
+        final_directory=final,
         metrics_csv=finished.directory.with_name(METRICS_CSV),
         epochs_completed=result.epochs_completed,
         best_epoch=result.best_epoch,
