@@ -97,14 +97,16 @@ class InterimSaves:
 
     def _save(self, enough: threading.Event, *, is_last: bool = False) -> None:
         lease, job_id = self._running.lease, self._running.lease.job.job_id
+        sent = self._try_to_send(enough, is_last=is_last)
+        if enough.is_set():
+            return
+        fields = self._running.status().fields
         try:
-            sent = self._send(enough, is_last=is_last)
-            fields = self._running.status().fields
             lease.renew(Patience(PATIENCE_S, enough), partial(self._changes, sent), **fields)
         except LeaseLost as lost:
             logger.info("nothing was saved of job %s: %s", job_id, lost)
             return
-        except (StoreError, OSError) as error:
+        except StoreError as error:
             if not enough.is_set():
                 logger.warning("could not save job %s now, going on: %s", job_id, error)
             return
@@ -114,6 +116,16 @@ class InterimSaves:
             self._running.ledger.saved_state(self._running.store.project, job_id, sent.pointer)
             reach("save.noted")
             logger.info("saved %s of job %s for other boxes", sent.name, job_id)
+
+    def _try_to_send(self, enough: threading.Event, *, is_last: bool) -> _Sent | None:
+        """Whatever hinders it, the log and the curve need not wait."""
+        try:
+            return self._send(enough, is_last=is_last)
+        except (StoreError, OSError) as error:
+            if not enough.is_set():
+                job_id = self._running.lease.job.job_id
+                logger.warning("could not send the state of job %s, going on: %s", job_id, error)
+            return None
 
     def _send(self, enough: threading.Event, *, is_last: bool) -> _Sent | None:
         """Send the training's newest state if it is time; its pointer is committed next."""

@@ -158,7 +158,7 @@ def test_nothing_of_a_save_lands_when_the_lease_is_stolen_while_it_is_sent(
 ) -> None:
     """The bytes arrive, their pointer does not; the branch is as the thief left it."""
     world = training.world
-    world.server.set_faults(action="pass", latency_s=2, **SENDING)
+    world.server.set_faults(action="pass", latency_s=6, **SENDING)
     with world.run_worker(*OFTEN, "--lease-s", "1800", "--watch-s", "600") as daemon:
         _await_sending(world)
         stolen = world.response("t1")
@@ -179,7 +179,7 @@ def test_a_save_that_takes_long_holds_up_neither_the_lease_nor_the_training(
 ) -> None:
     """The lease is renewed and the training ends while the state is still on its way."""
     world = training.world
-    world.server.set_faults(action="pass", latency_s=20, **SENDING)
+    world.server.set_faults(action="pass", latency_s=600, **SENDING)
     with world.run_worker(*OFTEN, "--heartbeat-s", "0.2", "--lease-s", "1800") as daemon:
         _await_sending(world)
         number = world.response("t1")["lease_n"]
@@ -220,7 +220,7 @@ def test_a_failed_save_is_tried_again(training: Training) -> None:
     world = training.world
     world.server.set_faults(action="status", status=403, **SENDING, count=2)
     with training.saved_by() as daemon:
-        assert "could not save job t1 now, going on" in daemon.log
+        assert "could not send the state of job t1, going on" in daemon.log
     assert training.pointer().size > 300_000
 
 
