@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.asr.whisper.engine import SAMPLE_RATE_HZ, Engine, Listening, open_engine
+from pipelines.asr.whisper.sections import SECTION_S, join, sections
 from pipelines.asr.whisper.transcript import Transcript
 from pipelines.asr.whisper.vocabulary import Vocabulary
 from pipelines.audio.decode import decode_blocks
 from pipelines.errors import AudioUnreadable
 
 Told = dict[str, Any]
+SAMPLE_BYTES = 2
 FULL_SCALE = 32_767
 """Decoded sound waits on disk as 16-bit samples: half the bytes, and more exact than any recording."""
 
@@ -78,8 +81,7 @@ class Transcribe:
     def run(self, told: Told) -> Told:
         """Transcribe a pack."""
         decoded = told["stages"]["decode"]
-        paths = list(readable(decoded))
-        transcripts = iter(self._listen([_samples(path) for path in paths]))
+        transcripts = iter(self._transcripts(list(readable(decoded))))
         folder = Path(told["folder"])
         pack: list[Told] = []
         for number, file in enumerate(decoded["values"]["pack"]):
@@ -95,6 +97,18 @@ class Transcribe:
         if self._engine is None:
             raise RuntimeError("the task was not set up")
         return self._engine
+
+    def _transcripts(self, paths: list[Path]) -> list[Transcript]:
+        """All of a pack together, unless that is more than memory should hold at once."""
+        totals = [path.stat().st_size // SAMPLE_BYTES for path in paths]
+        if sum(totals) <= SECTION_S * SAMPLE_RATE_HZ:
+            return self._listen([_samples(path) for path in paths])
+        return [self._long(path, total) for path, total in zip(paths, totals, strict=True)]
+
+    def _long(self, path: Path, total: int) -> Transcript:
+        """One recording, section by section."""
+        parts = sections(partial(_samples, path), total, SECTION_S)
+        return join([(start_s, self._listen([samples])[0]) for start_s, samples in parts])
 
     def _listen(self, recordings: list[NDArray[np.float32]]) -> list[Transcript]:
         """Transcribe, with smaller batches from now on if the device's memory is too small."""
@@ -136,6 +150,6 @@ def _decoded(source: Path, target: Path) -> Told:
     return {"audio": target.name, "seconds": round(seconds, 3)}
 
 
-def _samples(path: Path) -> NDArray[np.float32]:
-    stored = np.fromfile(path, dtype="<i2")
+def _samples(path: Path, start: int = 0, count: int = -1) -> NDArray[np.float32]:
+    stored = np.fromfile(path, dtype="<i2", offset=start * SAMPLE_BYTES, count=count)
     return stored.astype(np.float32) / np.float32(FULL_SCALE)
