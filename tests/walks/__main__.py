@@ -29,9 +29,9 @@ def main() -> int:
         wrong = sum(step[0] == machine for step in walked.illegal)
         _say(f"| {name} | {walked.count(machine):,} | {different} | {wrong} |")
     with tempfile.TemporaryDirectory(dir=_fast_folder()) as home:
-        project = jobs.walk(Path(home) / "project", options.seed, options.steps)
-    wrong = sum(project.taken[step] for step in jobs.illegal_steps(project))
-    _say(f"| job | {project.taken.total():,} | {len(project.taken)} | {wrong} |")
+        seen = jobs.walk(Path(home), options.seed, options.steps)
+    wrong = sum(seen.taken[step] for step in seen.illegal)
+    _say(f"| job | {seen.taken.total():,} | {len(seen.taken)} | {wrong} |")
     return 1 if walked.illegal or wrong else 0
 
 

@@ -6,7 +6,9 @@ is refused changes nothing. The table is written down here from the design, not 
 
 from __future__ import annotations
 
+import itertools
 import random
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +31,7 @@ MAY_FOLLOW = {
     "canceled": "",
 }
 MAX_ATTEMPTS = 3
+STEPS_PER_PROJECT = 500
 REFUSED = (AlreadyExists, LeaseLost)
 
 
@@ -45,14 +48,26 @@ class Actor:
     leases: dict[str, Lease] = field(default_factory=dict)
 
 
+@dataclass
+class Walk:
+    """What was seen."""
+
+    taken: Counter[tuple[str, str]] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def illegal(self) -> list[tuple[str, str]]:
+        """Steps that the table does not have."""
+        return [step for step in self.taken if step[1] not in MAY_FOLLOW[step[0]].split()]
+
+
 class Project:
     """Jobs of one project, three workers, and what has been seen of every job's state."""
 
-    def __init__(self, root: Path, dice: random.Random) -> None:
+    def __init__(self, root: Path, dice: random.Random, seen: Walk) -> None:
         (root / "gpu_jobs").mkdir(parents=True)
         (root / "gpu_jobs/manifest.yaml").write_text("version: 1\njobs: []\n")
-        self.taken: Counter[tuple[str, str]] = Counter()
-        self.refused: Counter[str] = Counter()
+        self._seen = seen
         self._root = root
         self._dice = dice
         self._store = LocalStore(root)
@@ -70,11 +85,11 @@ class Project:
             act(actor)
         except REFUSED as error:
             actor.leases.pop(self._job.job_id, None)
-            self.refused[type(error).__name__] += 1
+            self._seen.refused[type(error).__name__] += 1
             assert self._state() == before, f"{act.__name__} was refused and changed something"
             return
         if self._state() != before:  # giving back what nobody holds any more does nothing
-            self.taken[before[0], self._state()[0]] += 1
+            self._seen.taken[before[0], self._state()[0]] += 1
         if self._state()[0] not in ("pending", "running") and self._dice.random() < 0.3:
             self._job = self._next_job()
 
@@ -130,14 +145,14 @@ class Project:
         actor.leases.pop(self._job.job_id).release(self._patience)
 
 
-def walk(root: Path, seed: int, steps: int) -> Project:
-    """Take so many steps, in a folder that does not exist yet."""
-    project = Project(root, random.Random(seed))
-    while project.taken.total() < steps:
-        project.step()
-    return project
-
-
-def illegal_steps(project: Project) -> list[tuple[str, str]]:
-    """Steps that the table does not have."""
-    return [step for step in project.taken if step[1] not in MAY_FOLLOW[step[0]].split()]
+def walk(root: Path, seed: int, steps: int) -> Walk:
+    """Take so many steps, in a new project now and then: a folder of many jobs is slow."""
+    dice, seen = random.Random(seed), Walk()
+    for number in itertools.count():
+        project = Project(root / str(number), dice, seen)
+        for _ in range(STEPS_PER_PROJECT):
+            project.step()
+            if seen.taken.total() >= steps:
+                return seen
+        shutil.rmtree(root / str(number))
+    raise AssertionError("numbers do not end")
