@@ -143,8 +143,7 @@ class Slots:
     def _has_memory(self, slot: Slot, needs: Needs) -> bool:
         if slot.children.fits(needs.affinity):
             return True
-        pids = {one.children.pid for one in self._slots} - {None}
-        ours = [pid for pid in pids if pid is not None]
+        ours = [pid for one in self._slots if (pid := one.children.pid) is not None]
         promised = sum(
             one.promised_bytes for one in self._slots if one.is_busy and one.device == slot.device
         )
