@@ -24,6 +24,8 @@ from pipelines.text.metrics import spoken_error_rates
 from pipelines.text.normalize import spoken_form
 from pipelines.training.clips import Clip
 
+pytestmark = pytest.mark.timeout(600)  # seconds of work, minutes on a busy machine
+
 EPOCHS = 30
 RATE = 16_000
 

@@ -19,6 +19,8 @@ from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.progress import ignore_progress
 from pipelines.training.clips import Clip
 
+pytestmark = pytest.mark.timeout(600)  # seconds of work, minutes on a busy machine
+
 VOCABULARY = Vocabulary.from_texts(["ab cd"])
 SHAPE = {
     "hidden_size": 32,

@@ -9,6 +9,8 @@ from pipelines.asr.w2v2bert.confidence import Calibration, Evidence, logit, rank
 from pipelines.asr.w2v2bert.tuning import HeldOut, tune
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 
+pytestmark = pytest.mark.timeout(600)  # seconds of work, minutes on a busy machine
+
 
 def _noop():
     pass

@@ -17,6 +17,8 @@ from pipelines.errors import BadCheckpoint
 from pipelines.text.metrics import error_rates
 from pipelines.text.normalize import spoken_form
 
+pytestmark = pytest.mark.timeout(600)  # seconds of work, minutes on a busy machine
+
 NAMES = ("Abra", "Yishak", "Noe", "Mose")
 WORDS = ("waro", "kitu", "hena", "balimo", "sute", "eri", "dano", "gowe")
 
@@ -176,6 +178,7 @@ def test_what_helps_is_kept(quick):
     assert result.cer_after < result.cer_before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
 def test_it_never_makes_held_out_verses_worse(quick, seed):
     """Ten languages whose errors cannot be learnt: whatever is kept does no harm to new verses.
