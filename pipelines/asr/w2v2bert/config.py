@@ -25,10 +25,10 @@ SMALL_CORPUS_S = 60 * 60.0
 
 @dataclass(frozen=True, slots=True)
 class EncoderShape:
-    """A Conformer encoder to be built from scratch, without position embeddings.
+    """A Conformer encoder to be built from scratch.
 
-    Its convolutions see order well enough for a small model, at half the time of a step: the base
-    model's relative positions build a tensor of (frames, frames, head size) in every layer.
+    Its convolutions see order well enough for a small model; the base model's relative positions
+    can be had, for more time in every step.
     """
 
     hidden_size: int
