@@ -78,8 +78,9 @@ class Bench:
         self, what: str, theirs: Way, ours: Way, budget: float | None = None, repeats: int = 0
     ) -> Row:
         """Let both run in turns, once to get warm and then for the measurement."""
-        for way in (theirs, ours):
-            way()
+        if repeats != 1:  # what is done only once is slow enough not to notice
+            for way in (theirs, ours):
+                way()
         pairs = [
             (self._seconds(theirs), self._seconds(ours)) for _ in range(repeats or self.repeats)
         ]
