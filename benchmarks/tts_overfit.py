@@ -40,9 +40,6 @@ TONES_HZ = dict(zip("abdeghik", np.geomspace(300, 4_000, 8).tolist(), strict=Tru
 TONE_S, GAP_S = 0.10, 0.05
 SHORTEST = 3  # frames of one letter that count as heard
 GOOD = 0.95
-LEARNING_RATE = 1e-3
-"""Half of the preset's: at its full rate the loss shoots up in the first epochs, and by chance of the seed a run
-does not get over it (17 % of the letters after the same 120 epochs, at losses hardly worse)."""
 
 
 def sing(text: str) -> NDArray[np.float32]:
@@ -94,7 +91,7 @@ def speak(voice: Voice, texts: Sequence[str], reference: Tensor) -> list[Tensor]
 def run(home: Path, clips: int, epochs: int) -> dict[str, float]:
     """Train on tones and return what was heard, with the time it took."""
     started = time.perf_counter()
-    config = replace(settings.tiny(), epochs=epochs, learning_rate=LEARNING_RATE)
+    config = replace(settings.tiny(), epochs=epochs)
     corpus = write_clips(home, clips)
     data = TrainingData(corpus, home / "run", home / "mels")
     result = train(config, data, device="cpu", progress=ignore_progress)
