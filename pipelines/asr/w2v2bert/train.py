@@ -36,6 +36,7 @@ from pipelines.training.clips import Clip, SkippedClip
 from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import begin_afresh_if_changed, what_is_learned
 from pipelines.training.team import join_team
+from pipelines.training.together import on_all_gpus
 
 __all__ = ["METRICS_CSV", "Clip", "TrainResult", "TrainingData", "best_so_far", "train"]
 
@@ -94,6 +95,13 @@ def train(
         EmptyCorpus, DeviceUnavailable, BadCheckpoint, TrainingDiverged: in words for the user.
         BaseException: whatever `progress` raises; state and best model so far are on disk then.
     """
+    return on_all_gpus(partial(_train, config, data, device), device, progress)
+
+
+def _train(
+    config: RecogniserConfig, data: TrainingData, device: str, progress: Progress
+) -> TrainResult:
+    """Train in this process, which may be one of a team."""
     team = join_team()
     processor = team.device(choose_device(device))
     progress = team.report(progress)
