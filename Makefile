@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Most tests wait for processes and servers, so two files at a time take half the time even on two cores.
+TOGETHER := -n 2 --dist loadfile
 
 .PHONY: demo test slow-test browser-test lint check chaos kills walks format bench bench-runner bench-asr asr-language bench-tts bench-whisper clean help
 
@@ -22,10 +24,10 @@ demo: $(STAMP) ## real speech through the whole product; SERVE=1 keeps the page 
 	$(BIN)/python -m demo $(if $(SERVE),--serve)
 
 test: $(STAMP) ## the default tests
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(TOGETHER)
 
 slow-test: $(STAMP) ## kills, races and long stories; minutes
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q $(TOGETHER) -m slow
 
 browser-test: $(STAMP) ## the page in a real browser; needs the Debian package chromium
 	$(BIN)/python -m pytest -q -m browser tests/browser
