@@ -78,7 +78,9 @@ def test_a_forced_redirect_may_lead_back_to_the_address_that_was_asked(server: D
     server.set_faults(action="status", status=302, headers=headers, count=1)
     found = get(server, "projects?simple=true")
     assert found.status_code == 200
-    assert [reply.headers["Location"] for reply in found.history] == ["/api/v4/projects?simple=true"]
+    assert [reply.headers["Location"] for reply in found.history] == [
+        "/api/v4/projects?simple=true"
+    ]
 
 
 def test_a_forced_body_may_be_json(server: DevServer) -> None:
