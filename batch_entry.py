@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from batch.errors import BatchError
 from batch.settings import BatchSettings, load_settings
+from runner.program import run_program
 
 PROGRAM = "batch_entry.py"
 
@@ -71,17 +71,5 @@ def merge_states(argv: Sequence[str]) -> int:
     return 0
 
 
-def finish_output() -> None:
-    """Let a reader that has gone away (`… --json | head`) end the program without a complaint."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    finally:
-        finish_output()
+    run_program(main)

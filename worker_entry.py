@@ -6,12 +6,12 @@ imports torch, numpy or a model library: those live in the children.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
 from gitlab_jobs.errors import ConfigError
 from gitlab_jobs.settings import load_settings, shows_token
+from runner.program import run_program
 
 PROGRAM = "worker_entry.py"
 HANDLER_LOADER = "handlers.loader:load_handler"
@@ -39,17 +39,5 @@ def main(argv: Sequence[str]) -> int:
     return report.exit_code
 
 
-def finish_output() -> None:
-    """Let a reader that has gone away (`… --plan | head`) end the program without a complaint."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The interpreter flushes once more on its way out.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 if __name__ == "__main__":
-    try:
-        sys.exit(main(sys.argv[1:]))
-    finally:
-        finish_output()
+    run_program(main)

@@ -19,7 +19,8 @@ from rapidfuzz import fuzz
 from rapidfuzz.distance import Levenshtein
 
 from pipelines.errors import PipelineError
-from pipelines.llm.refined_files import CONTEXT, write_whole
+from pipelines.llm.refined_files import CONTEXT
+from pipelines.whole_file import write_whole
 
 _LINE_BREAK = "\\N"
 """How pysubs2 writes a line break within a cue."""

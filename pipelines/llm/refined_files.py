@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipelines.llm.refine import Change, Refinement
+from pipelines.whole_file import write_whole
 
 CONTEXT = 40
 """Characters kept on each side of a change, by which it is found again in a subtitle file."""
@@ -52,13 +53,6 @@ def write_refinement(refinement: Refinement, text_path: Path) -> RefinedFiles:
     write_whole(refined_path, refinement.refined)
     write_whole(changes_path, json.dumps(content, ensure_ascii=False, indent=2) + "\n")
     return RefinedFiles(refined_path, changes_path, summary)
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Replace a file in one step."""
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(text, encoding="utf-8")
-    new.replace(path)
 
 
 def _change(change: Change, original: str) -> dict[str, Any]:

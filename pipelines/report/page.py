@@ -14,6 +14,7 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipelines.report.parts import Part
+from pipelines.whole_file import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +33,7 @@ def render(report: Report) -> str:
 
 def write_report(path: Path, report: Report) -> Path:
     """Write the page whole or not at all; returns the path."""
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(render(report), encoding="utf-8")
-    return temporary.replace(path)
+    return write_whole(path, render(report))
 
 
 @cache

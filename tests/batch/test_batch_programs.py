@@ -117,16 +117,7 @@ def test_the_device_is_not_kept_waiting_by_slow_files(place):
     with HttpStub(answer) as server:
         entries = [{"id": n, "url": f"{server.url}/{n:02}.mp3"} for n in range(14)]
         listed.write_text(json.dumps({"assets": entries}))
-        flags = [
-            "--assets",
-            str(listed),
-            "--output",
-            str(place.output),
-            "--gpus",
-            "none",
-            "--pack",
-            "1",
-        ]
+        flags = place.argv_listed(listed)
         assert place.run_argv(flags, sleep_s=0.25).exit_code == 0
     spans = [
         tuple(map(float, line.split()[1:3])) for line in place.diary() if line.startswith("said")

@@ -156,16 +156,7 @@ def test_a_list_of_assets_is_worked_off_from_its_end_and_never_edited(place):
     listed = place.home / "assets_without_embeddings.json"
     listed.write_text(json.dumps({"assets": entries}))
     before = listed.read_bytes()
-    flags = [
-        "--assets",
-        str(listed),
-        "--output",
-        str(place.output),
-        "--gpus",
-        "none",
-        "--pack",
-        "1",
-    ]
+    flags = place.argv_listed(listed)
     template = f"file://{place.input}/{{id}}.mp3"
     assert place.run_argv([*flags, "--asset-url", template, "--parallel", "1"]).exit_code == 0
     assert place.said() == ["x4.mp3", "x1.mp3"]

@@ -63,7 +63,15 @@ class Place:
         return {name: fields["status"] for name, fields in files.items()}
 
     def argv(self, *flags: str) -> list[str]:
-        return ["--input", str(self.input), "--output", str(self.output), "--gpus", "none", *flags]
+        return ["--input", str(self.input), *self._here, *flags]
+
+    def argv_listed(self, listed: Path, *flags: str) -> list[str]:
+        """For a list of assets, one file at a time."""
+        return ["--assets", str(listed), *self._here, "--pack", "1", *flags]
+
+    @property
+    def _here(self) -> tuple[str, ...]:
+        return "--output", str(self.output), "--gpus", "none"
 
     def run(self, *flags: str, sleep_s: float = 0.0) -> Ended:
         """Run a batch in this process, with stages that cost nothing."""

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
+
+from support.http_stub import HttpStub, Request
+from support.http_stub import Reply as HttpReply
 
 JsonObject = dict[str, Any]
 
@@ -26,7 +28,6 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     after_s: float = 0.0
     cut_off: bool = False
-    raw: bytes | None = None
 
 
 def changes(*proposals: tuple[int, str, str]) -> Reply:
@@ -38,48 +39,23 @@ def changes(*proposals: tuple[int, str, str]) -> Reply:
     return Reply(json.dumps({"changes": listed}))
 
 
-class LanguageModelServer(ThreadingHTTPServer):
+class LanguageModelServer:
     """Remembers every request's path and body."""
 
-    daemon_threads = True
-
     def __init__(self, replies: Sequence[Reply]) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
         self._replies = list(replies)
         self._lock = Lock()
         self.requests: list[tuple[str, JsonObject]] = []
+        self.url = ""
 
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-    def answer(self, path: str, body: JsonObject) -> Reply:
+    def answer(self, request: Request) -> HttpReply:
         with self._lock:
-            self.requests.append((path, body))
-            return self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: LanguageModelServer
-
-    def do_POST(self) -> None:
-        length = int(self.headers["Content-Length"])
-        reply = self.server.answer(self.path, json.loads(self.rfile.read(length)))
+            self.requests.append((request.path, json.loads(request.body)))
+            reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
         time.sleep(reply.after_s)
-        form: Callable[[Reply], JsonObject] = _converse if "/converse" in self.path else _chat
-        body = reply.raw if reply.raw is not None else json.dumps(form(reply)).encode()
-        try:
-            self.send_response(reply.status)
-            for name, value in {"Content-Type": "application/json", **reply.headers}.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-        except OSError:
-            self.close_connection = True  # the client waited no longer
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        form = _converse if "/converse" in request.path else _chat
+        headers = {"Content-Type": "application/json", **reply.headers}
+        return HttpReply(reply.status, json.dumps(form(reply)).encode(), headers)
 
 
 def _chat(reply: Reply) -> JsonObject:
@@ -119,11 +95,7 @@ def _converse(reply: Reply) -> JsonObject:
 @contextmanager
 def serving(*replies: Reply) -> Iterator[LanguageModelServer]:
     """Serve replies until the end of the block."""
-    with LanguageModelServer(replies) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    server = LanguageModelServer(replies)
+    with HttpStub(server.answer) as stub:
+        server.url = stub.url
+        yield server

@@ -20,6 +20,7 @@ from pipelines.asr.whisper.corrections import Change, ChangeKind, Corrected
 from pipelines.asr.whisper.segments import text_of
 from pipelines.asr.whisper.transcript import Segment, Transcript
 from pipelines.text.subtitles import Cue, TimedWord, cues_of, paced, to_srt, to_vtt
+from pipelines.whole_file import write_whole
 
 PARAGRAPH_PAUSE_S = 2.0
 """Silence that begins a new paragraph, like another speaker."""
@@ -80,7 +81,7 @@ def write_outputs(result: Result, base: Path, formats: Iterable[str]) -> list[Pa
     for name in formats:
         ending, render = FORMATS[name]
         path = base.with_name(f"{base.name}{ending}")
-        _write_whole(path, render(result))
+        write_whole(path, render(result))
         written.append(path)
     return written
 
@@ -192,9 +193,3 @@ FORMATS: Mapping[str, tuple[str, Callable[[Result], str]]] = {
     "tsv": (".tsv", _tsv),
 }
 """By the words of `--formats`: the ending of the file's name, and what writes it."""
-
-
-def _write_whole(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.part")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
