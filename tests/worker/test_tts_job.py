@@ -135,6 +135,20 @@ def test_a_later_job_adds_nothing_and_a_chosen_voice_is_found(finished: Finished
     }
 
 
+def test_training_and_speaking_again_adds_nothing(finished: Finished) -> None:
+    """A second whole run learns from people's recordings only, and finds every verse spoken."""
+    world, before = finished.world, _cells(finished.world)
+    takes = [path for path in world.files() if path.startswith(POINTERS)]
+    world.submit(_job("voice9", mode="training_and_inference", epochs=1))
+    _run(world)
+    response = world.response("voice9")
+    assert response["state"] == "completed", response
+    assert "No verse" in response["status_message"]
+    assert response["result"]["training_verses"] == len(CLIPS)
+    assert _cells(world) == before
+    assert [path for path in world.files() if path.startswith(POINTERS)] == takes
+
+
 def _notebook() -> Json:
     cells = [_recorded(number, clip) for number, clip in enumerate(CLIPS, start=1)]
     cells += [cell(cell_id, text) for cell_id, text in NEW_TEXTS.items()]
