@@ -39,6 +39,7 @@ class BatchSettings(BaseSettings):
         cli_hide_none_type=True,
         cli_prog_name="batch_entry.py",
         populate_by_name=True,
+        defer_build=True,
     )
 
     input: str | None = Field(None, description="folder, file, or URL (s3://, https://, file://)")

@@ -26,7 +26,10 @@ Knows no transport and no format: adapters translate their own failures into the
 
 from __future__ import annotations
 
-from gitlab_jobs.job import CancelReason
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gitlab_jobs.job import CancelReason
 
 
 class ScriptoriumError(Exception):

@@ -91,6 +91,7 @@ class WorkerSettings(BaseSettings):
         cli_avoid_json=True,
         cli_prog_name="worker_entry.py",
         cli_exit_on_error=False,
+        defer_build=True,
     )
 
     gitlab_url: str | None = Field(
