@@ -40,13 +40,24 @@ SLOWEST = 30.0
 
 
 @dataclass(frozen=True, slots=True)
+class Extra:
+    """An optional stage after transcribing: what it runs, and whether that gains from a GPU."""
+
+    name: str
+    task: TaskSpec
+    wants_gpu: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Tasks:
-    """What the two stages run; tests put others in their place."""
+    """What the stages run; tests put others in their place."""
 
     decode: TaskSpec
     transcribe: TaskSpec
     is_command: bool = False
     """Whether transcribing waits for a program of its own, so that a thread is enough."""
+    extras: tuple[Extra, ...] = ()
+    """In their order; each may add something to the transcript that the one before it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +75,7 @@ class Crew:
     @property
     def in_flight(self) -> int:
         """Packs between fetching and writing that keep everybody busy."""
-        return len(self.devices) * (1 + WAITING_PACKS) + self.decoders
+        return (len(self.devices) + len(self.tasks.extras)) * (1 + WAITING_PACKS) + self.decoders
 
     def site(self, scratch: Path, name: str, devices: Sequence[str]) -> Site:
         """Where a stage's children live."""
@@ -92,20 +103,28 @@ class Crew:
                 )
             )
             self._pools.append(transcribe)
+            extras = [self._start_extra(extra, scratch, options) for extra in tasks.extras]
         except PoolClosed as error:
             self.close(0.0)
             raise CannotRun(str(error), "see --model, --gpus and --precision") from error
         return [
             Stage("decode", decode, lambda _: LEAST_TIMEOUT_S),
             Stage("transcribe", transcribe, timeout_s),
+            *extras,
         ]
+
+    def _start_extra(self, extra: Extra, scratch: Path, options: PoolOptions) -> Stage:
+        """One worker beside the model's: on the first GPU if that helps, else on one core."""
+        device = self.devices[0] if extra.wants_gpu else CPU
+        site = self.site(scratch, extra.name, (device,))
+        pool = warm_executor(extra.task, site, options)
+        self._pools.append(pool)
+        return Stage(extra.name, pool, timeout_s, is_needed=False)
 
     def statuses(self) -> dict[str, PoolStatus]:
         """How the pools are now, by stage; empty while there are none."""
-        return {
-            name: pool.status()
-            for name, pool in zip(("decode", "transcribe"), tuple(self._pools), strict=False)
-        }
+        names = ("decode", "transcribe", *(extra.name for extra in self.tasks.extras))
+        return {name: pool.status() for name, pool in zip(names, tuple(self._pools), strict=False)}
 
     def close(self, grace_s: float = 30.0) -> None:
         """End the workers."""

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -76,12 +78,17 @@ class Display(AbstractContextManager["Display"]):
                     "audio_s": outcome.audio_s,
                     "elapsed_s": outcome.elapsed_s,
                     "flags": list(outcome.flags),
+                    "warnings": [asdict(warned) for warned in outcome.warnings],
                     "outputs": list(outcome.outputs),
                 }
             )
         elif outcome.code:
             words = f"{outcome.asset.name}: {outcome.code}: {outcome.message}"
             self._console.print(words, style="red", markup=False, highlight=False)
+        elif not self._is_json:
+            for warned in outcome.warnings:
+                words = f"{outcome.asset.name}: no {warned.step}: {warned.code}: {warned.message}"
+                self._console.print(words, style="yellow", markup=False, highlight=False)
 
     def progress(self, tally: Tally) -> None:
         """Show how far it is; a plain line now and then where nothing can be redrawn."""
@@ -122,6 +129,9 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         f"{report['audio_hours_per_hour']} h of sound an hour.",
     ]
     lines += [f"  {count:6} {code}" for code, count in report["failures"].items()]
+    if report["warnings"]:
+        lines.append("Transcribed, but without what else was asked for:")
+        lines += [f"  {count:6} {code}" for code, count in report["warnings"].items()]
     if report["slowest"]:
         named = (
             f"{entry['name']} ({_duration(entry['elapsed_s'])})" for entry in report["slowest"]
@@ -132,18 +142,22 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
 
 def _table(tally: Tally, now: float) -> Table:
     table = Table(box=None)
-    for column in ("files", "failed", "to check", "h of sound/h", "left", "failures"):
+    for column in ("files", "failed", "to check", "h of sound/h", "left", "failures", "warnings"):
         table.add_column(column)
-    failures = ", ".join(f"{code} {count}" for code, count in tally.failures.most_common(4))
     table.add_row(
         f"{tally.done}/{tally.total}",
         str(tally.failed),
         str(tally.flagged),
         f"{tally.speed(now):.1f}",
         _duration(tally.left_s(now)),
-        failures or "–",
+        _by_code(tally.failures),
+        _by_code(tally.warnings),
     )
     return table
+
+
+def _by_code(counts: Counter[str]) -> str:
+    return ", ".join(f"{code} {count}" for code, count in counts.most_common(4)) or "–"
 
 
 def _duration(seconds: float | None) -> str:

@@ -2,12 +2,13 @@
 
     conductor threads, one per pack in flight:
 
-    fetch ─► [decode: CPU children] ─► [transcribe: warm children, one per device] ─► write
-                   own limit                      own limit, own queue
+    fetch ─► [decode: CPU children] ─► [transcribe: warm children, one per device] ─► [optional stages] ─► write
+                   own limit                      own limit, own queue                   own limit, own queue
 
 A conductor waits where its pack waits; each executor bounds its own stage. Since there are more conductors than
 workers, a decoded pack stands ready whenever a worker is. A pack that fails as a whole is taken apart, and its
-files are carried one by one: only the guilty one fails. Knows no model and no state file.
+files are carried one by one: only the guilty one fails, or is written with a warning where the stage is optional.
+Knows no model and no state file.
 """
 
 from __future__ import annotations
@@ -24,12 +25,22 @@ from typing import Any, Protocol
 from batch.fetch import FetchFailed, local_path
 from batch.packing import Pack
 from batch.source import Asset
-from runner.errors import PoolClosed, RunnerError
+from runner.errors import NoWorker, PoolClosed, RunnerError
 from runner.executor import Executor
 from runner.frames import JsonObject
 
 POLL_S = 0.2
 """How often the waiting loop looks at whether it should stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something optional that was not done for a file, whose transcript is there all the same."""
+
+    step: str
+    """The stage, or what was to be done after writing."""
+    code: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,7 @@ class Outcome:
     code: str | None = None
     """Why it failed; None if it did not."""
     message: str = ""
+    warnings: tuple[Warned, ...] = ()
 
     @property
     def is_interrupted(self) -> bool:
@@ -51,10 +63,23 @@ class Outcome:
         return self.code == PoolClosed.code
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the stages made of one file; the paths are gone once it is written."""
+
+    transcript: Path
+    """As the last stage left it that had something to add."""
+    engine: JsonObject
+    turns: Path | None = None
+    """Who spoke when, if somebody listened for it."""
+    summary: str | None = None
+    warnings: tuple[Warned, ...] = ()
+
+
 class Write(Protocol):
     """What turns a finished transcript into files."""
 
-    def __call__(self, asset: Asset, transcript: Path, engine: JsonObject) -> Outcome:
+    def __call__(self, asset: Asset, heard: Heard) -> Outcome:
         """Write the outputs of one file; raises `OSError`."""
 
 
@@ -66,6 +91,8 @@ class Stage:
     executor: Executor
     timeout_s: Callable[[float], float]
     """From seconds of audio (0 if unknown) to how long a pack may take."""
+    is_needed: bool = True
+    """Whether a file without it has failed; an optional stage that fails is a warning."""
 
 
 class Flow:
@@ -77,7 +104,7 @@ class Flow:
         """Describe the flow; it starts nothing.
 
         Args:
-            stages: "decode" and "transcribe".
+            stages: "decode" and "transcribe", then those that add something to a transcript.
             write: the last step, in the conductor's own thread.
             scratch: emptied behind each pack.
             in_flight: packs between fetching and writing.
@@ -141,10 +168,18 @@ class Flow:
             return outcomes
         item = {"pack": [{"path": str(path)} for _, path in here]}
         told: JsonObject = {"item": item, "stages": {}}
+        warnings: list[Warned] = []
         for stage in self._stages:
-            values = self._pass(stage, told, folder / stage.name)
+            try:
+                values = self._pass(stage, told, folder / stage.name)
+            except RunnerError as error:
+                if not _is_excused(stage, error, len(here)):
+                    raise
+                warnings.append(Warned(stage.name, error.code, str(error)))
+                continue
             told["stages"][stage.name] = {"values": values, "folder": str(folder / stage.name)}
-        return outcomes + self._written([asset for asset, _ in here], told["stages"])
+        assets = [asset for asset, _ in here]
+        return outcomes + list(written(assets, told["stages"], self._write, warnings))
 
     def _pass(self, stage: Stage, told: JsonObject, folder: Path) -> JsonObject:
         folder.mkdir()
@@ -155,21 +190,52 @@ class Flow:
         values: JsonObject = future.result()["values"]
         return values
 
-    def _written(self, assets: Sequence[Asset], stages: JsonObject) -> list[Outcome]:
-        return list(written(assets, stages, self._write))
+
+def _is_excused(stage: Stage, error: RunnerError, files: int) -> bool:
+    """Whether a pack goes on without this stage: a pack of several is taken apart first, to find the guilty file."""
+    if stage.is_needed:
+        return False
+    if isinstance(error, PoolClosed):
+        return isinstance(error, NoWorker)
+    return files == 1
 
 
-def written(assets: Sequence[Asset], stages: JsonObject, write: Write) -> Iterator[Outcome]:
-    """Write the files of a pack that has been through all stages."""
-    transcribed = stages["transcribe"]
+def written(
+    assets: Sequence[Asset], stages: JsonObject, write: Write, warnings: Iterable[Warned] = ()
+) -> Iterator[Outcome]:
+    """Write the files of a pack that has been through all stages.
+
+    Args:
+        assets: the files of the pack.
+        stages: by name, what each stage that was done said, and its folder.
+        write: writes one file.
+        warnings: of optional stages that were not done.
+    """
     decoded = stages["decode"]["values"]["pack"]
-    engine = transcribed["values"].get("engine", {})
-    for asset, sound, file in zip(assets, decoded, transcribed["values"]["pack"], strict=True):
-        if "failed" in file:
-            yield Outcome(asset, code=file["failed"]["code"], message=file["failed"]["message"])
+    transcribed = stages["transcribe"]["values"]["pack"]
+    for number, asset in enumerate(assets):
+        failed = transcribed[number].get("failed")
+        if failed:
+            yield Outcome(asset, code=failed["code"], message=failed["message"])
             continue
-        outcome = write(asset, Path(transcribed["folder"], file["transcript"]), engine)
-        yield replace(outcome, audio_s=sound["seconds"])
+        outcome = write(asset, _heard(stages, number, tuple(warnings)))
+        yield replace(outcome, audio_s=decoded[number]["seconds"])
+
+
+def _heard(stages: JsonObject, number: int, warnings: tuple[Warned, ...]) -> Heard:
+    """Put together what the stages said about one file of a pack; later ones say it better."""
+    found: dict[str, Any] = {}
+    for name, stage in stages.items():
+        said = stage["values"]["pack"][number]
+        for kind in ("transcript", "turns"):
+            if kind in said:
+                found[kind] = Path(stage["folder"], said[kind])
+        found["summary"] = said.get("summary", found.get("summary"))
+        told = said.get("warning")
+        if told:
+            warnings += (Warned(name, told["code"], told["message"]),)
+    engine = stages["transcribe"]["values"].get("engine", {})
+    return Heard(engine=engine, warnings=warnings, **found)
 
 
 def fetched(pack: Pack, folder: Path) -> tuple[list[tuple[Asset, Path]], list[Outcome]]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from batch.after import opened
 from batch.crew import Crew, Tasks, choose_crew
 from batch.display import Display
 from batch.errors import BadData
@@ -81,7 +82,8 @@ class Batch:
             plan = self._plan(found, read_state(self._settings.state_path))
             self._say_plan(plan)
             return Ended(EXIT_DONE, {"todo": len(plan.todo)})
-        with StateFile(self._settings.state_path) as state:
+        with StateFile(self._settings.state_path) as state, opened(self._settings) as after:
+            self._writer.after = after
             state.options = self._settings.shown()
             state.records = self._migrated(state.records, found)
             plan = self._plan(found, state.records)
@@ -195,7 +197,8 @@ class Batch:
     ) -> Iterator[Outcome]:
         settings = self._settings
         if settings.isolation == "pool":
-            in_flight = settings.parallel or crew.in_flight
+            finishing = max((one.at_once for one in self._writer.after), default=0)
+            in_flight = settings.parallel or crew.in_flight + finishing
             flow = Flow(crew.start(scratch), self._writer.write, scratch / "packs", in_flight)
             return flow.run(packs, begin, should_stop)
         staged = StagedFlow(

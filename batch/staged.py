@@ -16,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from batch.crew import Crew, Tasks, timeout_s
-from batch.flow import Outcome, Write, fetched, written
+from batch.flow import Outcome, Warned, Write, fetched, written
 from batch.packing import Pack
 from batch.source import Asset
+from runner.errors import NoWorker
 from runner.stages import FileResult, Stage, StageWorkflow
 from runner.zygote_launch import ZygoteLauncher
 
@@ -74,7 +75,7 @@ class StagedFlow:
         again: list[Pack] = []
         for here, result in zip(ready, run(items), strict=True):
             assets = [asset for asset, _ in here]
-            if result.error is not None and len(assets) > 1:
+            if len(assets) > 1 and _has_a_guilty_file(result):
                 again += [Pack((asset,)) for asset in assets]
                 continue
             share_s = (time.monotonic() - begun) / len(assets)
@@ -90,6 +91,10 @@ class StagedFlow:
         return [
             Stage("decode", tasks.decode),
             Stage("transcribe", tasks.transcribe, timeout_s=timeout_s(24 * 3600.0)),
+            *(
+                Stage(extra.name, extra.task, is_needed=False, timeout_s=timeout_s(24 * 3600.0))
+                for extra in tasks.extras
+            ),
         ]
 
     def _outcomes(self, assets: list[Asset], result: FileResult) -> list[Outcome]:
@@ -97,9 +102,17 @@ class StagedFlow:
             code, message = result.error.code, str(result.error)
             return [Outcome(asset, code=code, message=message) for asset in assets]
         stages = {name: output.to_json() for name, output in result.outputs.items()}
-        return list(written(assets, stages, self._write))
+        warnings = [Warned(name, e.code, str(e)) for name, e in result.warnings.items()]
+        return list(written(assets, stages, self._write, warnings))
+
+
+def _has_a_guilty_file(result: FileResult) -> bool:
+    """Whether a stage failed for what is in the pack, so that its files are better taken one by one."""
+    optional = (not isinstance(error, NoWorker) for error in result.warnings.values())
+    return result.error is not None or any(optional)
 
 
 def _zygote(tasks: Tasks) -> ZygoteLauncher:
-    modules = dict.fromkeys((*tasks.decode.preload, *tasks.transcribe.preload))
+    specs = (tasks.decode, tasks.transcribe, *(extra.task for extra in tasks.extras))
+    modules = dict.fromkeys(module for spec in specs for module in spec.preload)
     return ZygoteLauncher(tuple(modules), import_paths=tasks.decode.import_paths)

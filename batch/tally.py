@@ -22,6 +22,8 @@ class Tally:
         self.begun_at = now
         self.complete = 0
         self.failures: Counter[str] = Counter()
+        self.warnings: Counter[str] = Counter()
+        """By "step: code"."""
         self.audio_s = 0.0
         self.flagged = 0
         self._slowest: list[tuple[float, str]] = []
@@ -44,6 +46,7 @@ class Tally:
         self.complete += 1
         self.audio_s += outcome.audio_s
         self.flagged += bool(outcome.flags)
+        self.warnings.update(f"{warned.step}: {warned.code}" for warned in outcome.warnings)
         heapq.heappush(self._slowest, (outcome.elapsed_s, outcome.asset.name))
         if len(self._slowest) > SLOWEST_SHOWN:
             heapq.heappop(self._slowest)
@@ -67,6 +70,7 @@ class Tally:
             "failed": self.failed,
             "flagged": self.flagged,
             "failures": dict(self.failures.most_common()),
+            "warnings": dict(self.warnings.most_common()),
             "audio_s": round(self.audio_s, 3),
             "elapsed_s": round(elapsed_s, 3),
             "audio_hours_per_hour": round(self.speed(now), 2),

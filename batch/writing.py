@@ -9,14 +9,14 @@ import json
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from batch.flow import Outcome
+from batch.after import AfterWriting, attempt_all
+from batch.flow import Heard, Outcome
 from batch.settings import BatchSettings
 from batch.source import Asset
 from pipelines.asr.whisper.corrections import Corrector
 from pipelines.asr.whisper.outputs import Result, output_paths, read_result, write_outputs
 from pipelines.asr.whisper.transcript import Transcript
 from pipelines.asr.whisper.vocabulary import Vocabulary
-from runner.frames import JsonObject
 
 
 class Writer:
@@ -28,18 +28,20 @@ class Writer:
         Raises:
             BadVocabulary: one of its files is damaged.
         """
+        self.after: Sequence[AfterWriting] = ()
         self._root = settings.output_dir
         self._formats: Sequence[str] = settings.format_names
         vocabulary = Vocabulary.load(settings.vocabulary, settings.replacements)
         self._corrector = Corrector(vocabulary, removes_fillers=settings.remove_fillers)
 
-    def write(self, asset: Asset, transcript: Path, engine: JsonObject) -> Outcome:
-        """Correct a transcript and write all outputs."""
-        heard = Transcript.parse(json.loads(transcript.read_bytes()))
-        result = Result(self._corrector.correct(heard), asset.name, engine)
+    def write(self, asset: Asset, heard: Heard) -> Outcome:
+        """Correct a transcript, write all outputs, and do what is done with them afterwards."""
+        transcript = Transcript.parse(json.loads(heard.transcript.read_bytes()))
+        result = Result(self._corrector.correct(transcript), asset.name, heard.engine)
         paths = write_outputs(result, self._base(asset), self._formats)
         names = tuple(path.relative_to(self._root).as_posix() for path in paths)
-        return Outcome(asset, outputs=names, flags=heard.flags)
+        warnings = (*heard.warnings, *attempt_all(self.after, asset, result, paths))
+        return Outcome(asset, outputs=names, flags=transcript.flags, warnings=warnings)
 
     def rebuild(self, asset: Asset) -> None:
         """Write the outputs that are missing from the JSON that is not."""

@@ -5,7 +5,8 @@ RunnerError
 ├─ TaskTimeout     the item took longer than it may: its process was ended
 ├─ SlotDied        the process ended under the item (crash, out of memory, protocol)
 ├─ QueueFull       too much is waiting; try again after a while
-└─ PoolClosed      the executor was closed, or none of its workers can start
+└─ PoolClosed      the executor was closed
+   └─ NoWorker     none of its workers can start
 """
 
 from __future__ import annotations
@@ -64,3 +65,7 @@ class PoolClosed(RunnerError):
     """No more items are taken, for the reason in the message."""
 
     code = "RUNNER_INTERRUPTED"
+
+
+class NoWorker(PoolClosed):
+    """None of the workers can be started; nobody told the pool to end."""

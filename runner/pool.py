@@ -22,7 +22,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
-from runner.errors import PoolClosed, QueueFull, RunnerError, SlotDied, TaskTimeout
+from runner.errors import NoWorker, PoolClosed, QueueFull, RunnerError, SlotDied, TaskTimeout
 from runner.frames import JsonObject
 from runner.machines import RequestState, WorkerState
 from runner.request import Request
@@ -122,7 +122,7 @@ class Pool:
                 f"{w.name}: {w.last_error or 'still loading'}" for w in self._workers
             )
         self.close(0.0)
-        raise PoolClosed(f"no worker could be started: {reasons}")
+        raise NoWorker(f"no worker could be started: {reasons}")
 
     def submit(
         self, item: JsonObject, *, timeout_s: float | None = None, audio_s: float = 0.0
@@ -276,7 +276,7 @@ class Pool:
             self._queue.clear()
             reasons = "; ".join(sorted({worker.last_error for worker in self._workers}))
         for request in waiting:
-            self._end(request, RequestState.FAILED, PoolClosed(f"no worker can start: {reasons}"))
+            self._end(request, RequestState.FAILED, NoWorker(f"no worker can start: {reasons}"))
 
     def _hire(self, device: str) -> Worker:
         return Worker(f"worker-{next(self._numbers)}", device, self._make_slot(device), self)

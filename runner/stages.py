@@ -69,7 +69,7 @@ class FileResult:
 
     item: JsonObject
     outputs: dict[str, StageOutput]
-    warnings: dict[str, str]
+    warnings: dict[str, RunnerError]
     """Optional stages that failed, and why."""
     failed_stage: str | None = None
     error: RunnerError | None = None
@@ -85,7 +85,7 @@ class _File:
     item: JsonObject
     folder: Path
     outputs: dict[str, StageOutput] = field(default_factory=dict)
-    warnings: dict[str, str] = field(default_factory=dict)
+    warnings: dict[str, RunnerError] = field(default_factory=dict)
     failed_stage: str | None = None
     error: RunnerError | None = None
 
@@ -94,7 +94,7 @@ class _File:
             self.failed_stage, self.error = stage.name, error
         else:
             logger.warning("optional stage %s failed: %s", stage.name, error)
-            self.warnings[stage.name] = str(error)
+            self.warnings[stage.name] = error
 
     def result(self) -> FileResult:
         return FileResult(self.item, self.outputs, self.warnings, self.failed_stage, self.error)

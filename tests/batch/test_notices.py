@@ -11,7 +11,7 @@ from batch import notice
 
 REPORT = {
     "complete": 3, "total": 4, "failed": 1, "flagged": 0, "audio_s": 7200.0, "elapsed_s": 60.0,
-    "audio_hours_per_hour": 120.0, "failures": {"AUDIO_UNREADABLE": 1}, "slowest": [], "exit_code": 80,
+    "audio_hours_per_hour": 120.0, "failures": {"AUDIO_UNREADABLE": 1}, "warnings": {}, "slowest": [], "exit_code": 80,
 }  # fmt: skip
 
 

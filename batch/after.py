@@ -1,0 +1,76 @@
+"""What is done with a file's outputs once they are written: proofreading, and wherever results are sent.
+
+    write ─► [AfterWriting, AfterWriting, …] ─► the file is complete
+
+Runs in threads of the batch's own process (the conductors), several files at once, each kind within its own limit.
+One that fails is a warning: the outputs are there all the same. A file counts as complete only afterwards, so that
+a run that was killed in between does it again. Knows none of them but by name.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batch.flow import Warned
+from batch.settings import BatchSettings
+from batch.source import Asset
+from pipelines.asr.whisper.outputs import Result
+from pipelines.errors import PipelineError
+
+Do = Callable[[Asset, Result, Sequence[Path]], None]
+"""Takes a recording, everything that is known about it, and the files that were written.
+
+Raises `PipelineError` or `OSError` where it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class AfterWriting:
+    """One thing that is done after writing; `do` must be safe to call from several threads."""
+
+    name: str
+    do: Do
+    at_once: int = 4
+    """Files that it is done for at the same time."""
+    endings: tuple[str, ...] = ()
+    """Of the files that it leaves beside the outputs; where one is missing, it is done again."""
+    _room: threading.Semaphore = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make its own limit."""
+        object.__setattr__(self, "_room", threading.Semaphore(self.at_once))
+
+    def attempt(self, asset: Asset, result: Result, paths: Sequence[Path]) -> Warned | None:
+        """Do it; what went wrong, or None."""
+        try:
+            with self._room:
+                self.do(asset, result, paths)
+        except PipelineError as error:
+            return Warned(self.name, error.code, str(error))
+        except OSError as error:
+            return Warned(self.name, "DISK_FULL", str(error))
+        return None
+
+
+def attempt_all(
+    after: Iterable[AfterWriting], asset: Asset, result: Result, paths: Sequence[Path]
+) -> tuple[Warned, ...]:
+    """Do all of them, whatever becomes of each."""
+    ended = [one.attempt(asset, result, paths) for one in after]
+    return tuple(warned for warned in ended if warned is not None)
+
+
+@contextmanager
+def opened(
+    settings: BatchSettings,  # noqa: ARG001 - the first of them comes with the next commit
+) -> Iterator[tuple[AfterWriting, ...]]:
+    """Everything that the command line wants done after writing; closed at the end of the block.
+
+    Raises:
+        CannotRun: one of them cannot work at all.
+    """
+    with ExitStack() as _stack:
+        yield ()
