@@ -74,11 +74,12 @@ class Project:
         self._actors = [Actor(claimant(name)) for name in ("us", "them", "others")]
         self._patience = Patience(0.0, threading.Event())
         self._number = 0
+        self._seen_last = ("pending", b"")
         self._job = self._next_job()
 
     def step(self) -> None:
         """One worker tries one thing, sensible or not."""
-        actor = self._dice.choice(self._actors)
+        actor = self._next_actor()
         act = self._choose(actor)
         before = self._state()
         try:
@@ -90,8 +91,13 @@ class Project:
             return
         if self._state() != before:  # giving back what nobody holds any more does nothing
             self._seen.taken[before[0], self._state()[0]] += 1
-        if self._state()[0] not in ("pending", "running") and self._dice.random() < 0.3:
+        if self._state()[0] not in ("pending", "running") and self._dice.random() < 0.7:
             self._job = self._next_job()
+
+    def _next_actor(self) -> Actor:
+        """Mostly one who believes to hold the job: whoever does not is nearly always refused."""
+        holders = [actor for actor in self._actors if self._job.job_id in actor.leases]
+        return self._dice.choice(holders if self._dice.random() < 0.7 and holders else self._actors)
 
     def _choose(self, actor: Actor) -> Callable[[Actor], None]:
         if self._job.job_id not in actor.leases:
@@ -108,8 +114,10 @@ class Project:
     def _state(self) -> tuple[str, bytes]:
         path = self._root / paths.response_path(self._job.job_id)
         content = path.read_bytes() if path.exists() else b""
-        response = parse_response(content)
-        return (str(response.state) if response is not None else "pending"), content
+        if content != self._seen_last[1]:
+            response = parse_response(content)
+            self._seen_last = str(response.state) if response is not None else "pending", content
+        return self._seen_last
 
     def _claim(self, actor: Actor) -> None:
         lease = claims.claim(self._store, self._job, actor.who, self._patience)
