@@ -19,13 +19,14 @@ from pydantic_settings import (
 )
 
 from batch.errors import BadUsage
+from batch.sink_settings import SinkSettings
 
 STATE_NAME = "batch_state.json"
 FORMATS = ("json", "txt", "formatted", "srt", "vtt", "tsv")
 _SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
 
-class BatchSettings(BaseSettings):
+class BatchSettings(SinkSettings, BaseSettings):
     """Transcribe a folder, a list or an address of recordings; run the same command again to go on.
 
     The first TERM or INT finishes what is in flight and exits with 75; a second one ends at once.
@@ -169,6 +170,8 @@ class BatchSettings(BaseSettings):
         return self.model_dump(
             mode="json",
             exclude={
+                "database",
+                "redo_sinks",
                 "webhook",
                 "email",
                 "smtp",

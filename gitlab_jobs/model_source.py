@@ -47,13 +47,18 @@ def resolve_model(
         raise ModelUnavailable(f"models.{family}.device is cuda, but this worker has no free GPU")
     use_gpu = has_gpu and settings.device != "cpu"
     return ModelChoice(
-        base=_local_base(family, settings.base, cache_dir),
+        base=local_base(family, settings.base, cache_dir),
         device="cuda" if use_gpu else "cpu",
         precision=settings.precision,
     )
 
 
-def _local_base(family: str, base: str, cache_dir: Path) -> str:
+def local_base(family: str, base: str, cache_dir: Path) -> str:
+    """The folder of a model that is named by directory or hub id; presets stay names.
+
+    Raises:
+        ModelUnavailable: no such directory, or the hub does not answer.
+    """
     if base == TINY:
         return TINY
     path = Path(base).expanduser()

@@ -21,14 +21,21 @@ Vectors = NDArray[np.float32]
 class SentenceEncoder:
     """Loaded once, used for any number of sentences."""
 
-    def __init__(self, model: str = DEFAULT_MODEL, *, device: str = "cpu") -> None:
+    def __init__(
+        self, model: str = DEFAULT_MODEL, *, device: str = "cpu", name: str | None = None
+    ) -> None:
         """Load a model by hub id or local directory; code of a repository is never run.
+
+        Args:
+            model: where it is.
+            device: what it runs on.
+            name: under which its vectors are stored and found; its place, unless given.
 
         Raises:
             ModelNotFound: it is not here and the hub does not give it.
             DeviceUnavailable: no such device.
         """
-        self.name = model
+        self.name = name or model
         try:
             self._model = SentenceTransformer(
                 model, device=str(choose_device(device)), trust_remote_code=False
