@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +24,10 @@ from pipelines.asr.whisper.sections import SECTION_S, join, sections
 from pipelines.asr.whisper.transcript import Transcript
 from pipelines.asr.whisper.vocabulary import Vocabulary
 from pipelines.audio.decode import decode_blocks
+from pipelines.audio.stored import StoredSound, store
 from pipelines.errors import AudioUnreadable
 
 Told = dict[str, Any]
-SAMPLE_BYTES = 2
-FULL_SCALE = 32_767
-"""Decoded sound waits on disk as 16-bit samples: half the bytes, and more exact than any recording."""
 
 
 class Decode:
@@ -100,14 +97,14 @@ class Transcribe:
 
     def _transcripts(self, paths: list[Path]) -> list[Transcript]:
         """All of a pack together, unless that is more than memory should hold at once."""
-        totals = [path.stat().st_size // SAMPLE_BYTES for path in paths]
-        if sum(totals) <= SECTION_S * SAMPLE_RATE_HZ:
-            return self._listen([_samples(path) for path in paths])
-        return [self._long(path, total) for path, total in zip(paths, totals, strict=True)]
+        sounds = [StoredSound(path) for path in paths]
+        if sum(map(len, sounds)) <= SECTION_S * SAMPLE_RATE_HZ:
+            return self._listen([sound.read() for sound in sounds])
+        return [self._long(sound) for sound in sounds]
 
-    def _long(self, path: Path, total: int) -> Transcript:
+    def _long(self, sound: StoredSound) -> Transcript:
         """One recording, section by section."""
-        parts = sections(partial(_samples, path), total, SECTION_S)
+        parts = sections(sound.read, len(sound), SECTION_S)
         return join([(start_s, self._listen([samples])[0]) for start_s, samples in parts])
 
     def _listen(self, recordings: list[NDArray[np.float32]]) -> list[Transcript]:
@@ -136,20 +133,11 @@ def write_transcript(transcript: Transcript, path: Path) -> Told:
 
 
 def _decoded(source: Path, target: Path) -> Told:
-    seconds = 0.0
     try:
-        with target.open("wb") as file:
-            for block in decode_blocks(source, SAMPLE_RATE_HZ):
-                seconds += len(block) / SAMPLE_RATE_HZ
-                (np.clip(block, -1.0, 1.0) * FULL_SCALE).astype("<i2").tofile(file)
-        if not seconds:
+        count = store(decode_blocks(source, SAMPLE_RATE_HZ), target)
+        if not count:
             raise AudioUnreadable(source, "it contains no sound")
     except AudioUnreadable as error:
         target.unlink()
         return {"failed": {"code": "AUDIO_UNREADABLE", "message": error.reason}}
-    return {"audio": target.name, "seconds": round(seconds, 3)}
-
-
-def _samples(path: Path, start: int = 0, count: int = -1) -> NDArray[np.float32]:
-    stored = np.fromfile(path, dtype="<i2", offset=start * SAMPLE_BYTES, count=count)
-    return stored.astype(np.float32) / np.float32(FULL_SCALE)
+    return {"audio": target.name, "seconds": round(count / SAMPLE_RATE_HZ, 3)}

@@ -8,9 +8,10 @@ from __future__ import annotations
 import wave
 from pathlib import Path
 
-from batch.tasks import SAMPLE_BYTES, Told, write_transcript
+from batch.tasks import Told, write_transcript
 from pipelines.asr.whisper.command import PROGRAM, arguments, read_output
 from pipelines.asr.whisper.engine import SAMPLE_RATE_HZ
+from pipelines.audio.stored import SAMPLE_BYTES
 from runner.command import CommandTask
 
 

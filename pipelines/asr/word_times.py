@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from transformers import AutoFeatureExtractor, AutoModelForCTC
 
 from pipelines.asr.alignment import Scores, Spot, align
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
+from pipelines.asr.whisper.segments import text_of
 from pipelines.asr.whisper.transcript import Segment, Transcript, Word
 from pipelines.audio.decode import Samples
 from pipelines.compute import choose_device
@@ -30,6 +31,16 @@ MARGIN_S = 1.0
 WORST_FIT = -4.0
 """Mean log-probability per symbol below which a segment's words are not there."""
 SHORTEST_S = 0.1
+
+
+class Sound(Protocol):
+    """Samples at 16 kHz of which stretches can be taken: an array, or a file."""
+
+    def __len__(self) -> int:
+        """How many samples there are."""
+
+    def __getitem__(self, part: slice, /) -> Samples:
+        """A stretch of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +78,15 @@ class WordAligner:
         self._vocabulary = Vocabulary.load(Path(model)).padded_to(network.config.vocab_size)
 
     def align(
-        self, samples: Samples, transcript: Transcript, progress: Progress = ignore_progress
+        self, samples: Sound, transcript: Transcript, progress: Progress = ignore_progress
     ) -> AlignedTranscript:
-        """Give every segment's words new times; samples are the whole recording at 16 kHz, mono."""
+        """Give every segment's words new times.
+
+        Args:
+            samples: the whole recording at 16 kHz, mono; only what a segment needs is read.
+            transcript: what is said in it.
+            progress: told after every segment.
+        """
         segments: list[Segment] = []
         aligned = 0
         for index, segment in enumerate(transcript.segments):
@@ -81,7 +98,7 @@ class WordAligner:
         return AlignedTranscript(done, aligned, len(segments) - aligned)
 
     def _words(
-        self, samples: Samples, segments: Sequence[Segment], index: int
+        self, samples: Sound, segments: Sequence[Segment], index: int
     ) -> tuple[Word, ...] | None:
         segment = segments[index]
         # A neighbour's words belong to the neighbour, except for half of an overlap.
@@ -90,9 +107,9 @@ class WordAligner:
         start_s = min(segment.start_s, max(segment.start_s - MARGIN_S, earliest))
         end_s = max(segment.end_s, min(segment.end_s + MARGIN_S, latest))
         sound = samples[round(start_s * SAMPLE_RATE_HZ) : round(end_s * SAMPLE_RATE_HZ)]
-        texts = segment.text.split()
-        spelt = [self._vocabulary.encode(text) for text in texts]
-        ids = _joined(spelt, self._vocabulary.space_id)
+        texts = _texts(segment)
+        spelt = [self._vocabulary.encode(text.strip()) for text in texts]
+        ids = _joined(spelt, texts, self._vocabulary.space_id)
         if len(sound) < SHORTEST_S * SAMPLE_RATE_HZ or not ids:
             return None
         log_p = self._emissions(sound)
@@ -114,11 +131,20 @@ class WordAligner:
         return scores
 
 
-def _joined(spelt: Sequence[Sequence[int]], space_id: int | None) -> list[tuple[int, int]]:
+def _texts(segment: Segment) -> list[str]:
+    """The segment's words with the space before each: as the engine cut them, else at spaces."""
+    if segment.words and text_of(segment.words) == segment.text:
+        return [word.text for word in segment.words]
+    return [f" {text}" for text in segment.text.split()]
+
+
+def _joined(
+    spelt: Sequence[Sequence[int]], texts: Sequence[str], space_id: int | None
+) -> list[tuple[int, int]]:
     """Symbols with the number of their word (−1 for spaces between words that have symbols)."""
     joined: list[tuple[int, int]] = []
     for word, ids in enumerate(spelt):
-        if ids and joined and space_id is not None:
+        if ids and joined and space_id is not None and texts[word].startswith(" "):
             joined.append((space_id, -1))
         joined += [(symbol, word) for symbol in ids]
     return joined

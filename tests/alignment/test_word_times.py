@@ -107,7 +107,7 @@ def test_words_get_the_times_at_which_they_were_said(model_dir: Path) -> None:
     done = WordAligner(model_dir).align(sound, transcript((0.5, 1.2, "Abc, dea bbd ce.")))
 
     words = done.transcript.segments[0].words
-    assert [word.text for word in words] == ["Abc,", "dea", "bbd", "ce."]
+    assert [word.text for word in words] == [" Abc,", " dea", " bbd", " ce."]
     assert (done.aligned, done.kept) == (1, 0)
     for word, (start, end) in zip(words, true, strict=True):
         assert word.start_s == pytest.approx(start, abs=LETTER_S + 0.03)

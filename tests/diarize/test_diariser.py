@@ -11,11 +11,10 @@ import pytest
 import soundfile as sf
 import torch
 
-from pipelines.asr.diarize import diariser as diariser_module
 from pipelines.asr.diarize.diariser import VoiceDiariser
 from pipelines.asr.diarize.turns import SpeakerCount, Turn, from_rttm
 from pipelines.asr.diarize.voices import load
-from pipelines.audio.decode import decode
+from pipelines.audio.decode import decode, decode_blocks
 from pipelines.errors import AudioUnreadable, BadCheckpoint, ModelNotFound
 
 SPEECH = Path(__file__).parents[1] / "data/speech"
@@ -60,7 +59,7 @@ def test_a_dialogue_is_divided_between_its_two_speakers(
     """Six turns in order; nobody's words are given to the other."""
     true = from_rttm(DIALOGUE.with_suffix(".rttm").read_text())
 
-    found = diariser.turns(DIALOGUE)
+    found = diariser.turns(decode_blocks(DIALOGUE))
 
     assert [turn.speaker for turn in found] == ["SPEAKER_00", "SPEAKER_01"] * 3
     share = confusion(found, true)
@@ -88,7 +87,7 @@ def test_as_many_speakers_come_out_as_went_in(
     diariser: VoiceDiariser, tmp_path: Path, names: list[str], speakers: int
 ) -> None:
     """Nobody said how many there are."""
-    found = diariser.turns(spoken_after_another(tmp_path, *names))
+    found = diariser.turns(decode_blocks(spoken_after_another(tmp_path, *names)))
 
     assert len({turn.speaker for turn in found}) == speakers
     assert found[0].speaker == found[-1].speaker == "SPEAKER_00"
@@ -102,16 +101,14 @@ def test_a_known_number_of_speakers_is_kept_to(diariser: VoiceDiariser) -> None:
         (SpeakerCount(exactly=3), 3),
         (SpeakerCount(least=2, most=4), 2),
     ]:
-        assert len({turn.speaker for turn in diariser.turns(DIALOGUE, wanted)}) == count
+        assert (
+            len({turn.speaker for turn in diariser.turns(decode_blocks(DIALOGUE), wanted)}) == count
+        )
 
 
-def test_a_long_recording_is_read_in_blocks_with_the_same_speakers(
-    diariser: VoiceDiariser, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_recording_is_read_in_blocks_with_the_same_speakers() -> None:
     """A speaker keeps the name across blocks."""
-    monkeypatch.setattr(diariser_module, "BLOCK_S", 11.0)
-
-    found = diariser.turns(DIALOGUE)
+    found = VoiceDiariser(block_s=11.0).turns(decode_blocks(DIALOGUE))
 
     assert {turn.speaker for turn in found} == {"SPEAKER_00", "SPEAKER_01"}
     true = from_rttm(DIALOGUE.with_suffix(".rttm").read_text())
@@ -122,7 +119,7 @@ def test_silence_has_no_speakers(diariser: VoiceDiariser, tmp_path: Path) -> Non
     """No turn is invented."""
     sf.write(tmp_path / "silence.wav", np.zeros(48_000), 16_000)
 
-    assert diariser.turns(tmp_path / "silence.wav") == ()
+    assert diariser.turns(decode_blocks(tmp_path / "silence.wav")) == ()
 
 
 def test_what_is_no_recording_is_refused_by_name(diariser: VoiceDiariser, tmp_path: Path) -> None:
@@ -130,7 +127,7 @@ def test_what_is_no_recording_is_refused_by_name(diariser: VoiceDiariser, tmp_pa
     (tmp_path / "talk.wav").write_bytes(b"no sound at all")
 
     with pytest.raises(AudioUnreadable, match=r"talk\.wav"):
-        diariser.turns(tmp_path / "talk.wav")
+        diariser.turns(decode_blocks(tmp_path / "talk.wav"))
 
 
 def test_weights_that_are_not_these_are_refused(tmp_path: Path) -> None:

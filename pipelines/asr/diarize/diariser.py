@@ -2,12 +2,12 @@
 
     blocks of 10 minutes ─► speech (Silero) ─► a window every 0.5 s ─► vectors ─► groups ─► turns
 
-Memory follows the block: of a recording of hours only vectors stay. Knows files and no words.
+Memory follows the block: of a recording of hours only vectors stay. Knows no files and no words.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,13 +16,13 @@ import numpy as np
 from faster_whisper.vad import VadOptions, get_speech_timestamps
 
 from pipelines.asr.diarize.clusters import Labels, Vectors, group_blocks
+from pipelines.asr.diarize.port import LONGEST_S
 from pipelines.asr.diarize.turns import SpeakerCount, Turn, renamed
 from pipelines.asr.diarize.voices import SAMPLE_RATE_HZ, WINDOW_SAMPLES, load
-from pipelines.audio.decode import Samples, decode_blocks
+from pipelines.audio.decode import Samples
 from pipelines.audio.loudness import bring_to, rms_db
 from pipelines.compute import choose_device
 
-BLOCK_S = 600.0
 STEP_S = 0.5
 LEVEL_DB = -30.0
 """Quieter speech is raised to this, the level that the weights learned at; louder stays."""
@@ -43,8 +43,15 @@ class _Slot:
 class VoiceDiariser:
     """Loaded once, used for any number of recordings."""
 
-    def __init__(self, weights: Path | None = None, *, device: str = "cpu") -> None:
+    def __init__(
+        self, weights: Path | None = None, *, device: str = "cpu", block_s: float = LONGEST_S
+    ) -> None:
         """Load the speaker encoder.
+
+        Args:
+            weights: a file of the package's form; None for the package's own.
+            device: "cpu" or "cuda".
+            block_s: how much of a recording is in memory at once.
 
         Raises:
             ModelNotFound: no weights.
@@ -52,13 +59,16 @@ class VoiceDiariser:
             DeviceUnavailable: no such device.
         """
         self._encoder = load(weights).to(choose_device(device))
+        self._block_s = block_s
 
-    def turns(self, path: Path, speakers: SpeakerCount | None = None) -> tuple[Turn, ...]:
+    def turns(
+        self, pieces: Iterable[Samples], speakers: SpeakerCount | None = None
+    ) -> tuple[Turn, ...]:
         """Find turns; see `Diariser.turns`."""
         slots: list[_Slot] = []
         vectors: list[Vectors] = []
         start_s = 0.0
-        for block in _blocks(path):
+        for block in _blocks(pieces, self._block_s):
             found, windows = _slots(block, start_s)
             slots += found
             vectors.append(self._encoder.embed(windows))
@@ -72,12 +82,12 @@ class VoiceDiariser:
         return renamed(_turns(slots, labels))
 
 
-def _blocks(path: Path) -> Iterator[Samples]:
-    """The recording in blocks of ten minutes, the last one shorter."""
-    size = round(BLOCK_S * SAMPLE_RATE_HZ)
+def _blocks(pieces: Iterable[Samples], block_s: float) -> Iterator[Samples]:
+    """The recording in blocks of one length, the last one shorter."""
+    size = round(block_s * SAMPLE_RATE_HZ)
     waiting: list[Samples] = []
     held = 0
-    for piece in decode_blocks(path, SAMPLE_RATE_HZ):
+    for piece in pieces:
         waiting.append(piece)
         held += len(piece)
         while held >= size:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol, TypeVar
 
 from pipelines.errors import PipelineError
@@ -50,17 +49,6 @@ class SpeakerCount:
     def highest(self) -> int | None:
         """The most speakers that may come out; None: as many as are heard."""
         return self.exactly or self.most
-
-
-class Diariser(Protocol):
-    """Finds turns; loaded once, used for any number of recordings."""
-
-    def turns(self, path: Path, speakers: SpeakerCount) -> tuple[Turn, ...]:
-        """Turns in the order of time, named SPEAKER_00, SPEAKER_01 … by first appearance.
-
-        Raises:
-            AudioUnreadable: not a recording.
-        """
 
 
 class Timed(Protocol):
