@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for processes and servers, so two files at a time take half the time even on two cores.
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: demo test slow-test browser-test lint check chaos kills walks format bench bench-runner bench-asr asr-language bench-tts bench-whisper clean help
+.PHONY: demo test slow-test browser-test lint check chaos kills batch-kills walks format bench bench-runner bench-asr asr-language bench-tts bench-whisper clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -45,6 +45,9 @@ check: lint test ## lint and test
 
 chaos: $(STAMP) ## races, zombies, people and an outage in full (half an hour); ARGS="--seed 7 --only races"
 	PYTHONPATH=tests $(BIN)/python -m chaos $(ARGS)
+
+batch-kills: $(STAMP) ## 10,000 files, 100 times kill -9, one table (some minutes); ARGS="--seed 7"
+	PYTHONPATH=tests $(BIN)/python -m durability.batch_kills $(ARGS)
 
 kills: $(STAMP) ## a worker killed a thousand times, at named points and at any moment (about 15 minutes)
 	PYTHONPATH=tests $(BIN)/python -m durability $(ARGS)

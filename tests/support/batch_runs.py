@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO
 
 from batch.crew import ROOT, Tasks
 from batch.display import Display
@@ -90,14 +91,16 @@ class Place:
             signals.close()
             self.events = [json.loads(line) for line in shown.getvalue().splitlines()]
 
-    def start(self, *flags: str, sleep_s: float = 0.0) -> subprocess.Popen[bytes]:
-        """Run the same as a program."""
+    def start(
+        self, *flags: str, sleep_s: float = 0.0, output: int | IO[bytes] = subprocess.PIPE
+    ) -> subprocess.Popen[bytes]:
+        """Run the same as a program; its errors go where its output goes, unless that is a pipe."""
         argv = [str(self.home / "diary"), str(sleep_s), *self.argv("--json", *flags)]
         return subprocess.Popen(
             [sys.executable, str(Path(__file__)), *argv],
             env={**os.environ, "PYTHONPATH": f"{ROOT}:{TESTS}"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.PIPE if output == subprocess.PIPE else output,
         )
 
 
