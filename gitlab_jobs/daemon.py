@@ -29,7 +29,6 @@ from gitlab_jobs.gitlab_transport import TransportOptions
 from gitlab_jobs.instance import only_instance
 from gitlab_jobs.ledger import FILE_NAME, Ledger
 from gitlab_jobs.local_store import LocalCatalog
-from gitlab_jobs.logs import set_up_logging
 from gitlab_jobs.metrics import metrics_served
 from gitlab_jobs.readiness import SystemdReadiness
 from gitlab_jobs.recovery import Recovery
@@ -40,6 +39,7 @@ from gitlab_jobs.slots import Slots
 from gitlab_jobs.store import ProjectCatalog
 from gitlab_jobs.telemetry import Telemetry
 from gitlab_jobs.worker import Worker, WorkerParts
+from runner.logs import set_up_logging
 from runner.marker import kill_marked
 from runner.masking import Masker
 from runner.signals import Signals

@@ -1,4 +1,4 @@
-"""The daemon's own log: one event a line on standard error, as text or JSON, with secrets masked.
+"""A program's own log: one event a line on standard error, as text or JSON, with secrets masked.
 
 Knows nothing of jobs; a job's log is `joblog`. Set up once, at start.
 """
