@@ -1,6 +1,6 @@
 """The two stages that run in children: decoding recordings on the CPU, transcribing them on the device.
 
-    {"item": {"pack": [{"path"}, …]}, "stages": {…}, "folder": …}
+    {"item": {"pack": [{"path"}, …]}, "stages": {…}, "folder": …, "wishes": how to listen, if not as the task was told}
         decode      ─► values {"pack": [{"audio", "seconds"} | {"failed": {"code", "message"}}, …]}
         transcribe  ─► values {"pack": [{"transcript"} | {"failed": …}, …]}
 
@@ -72,11 +72,12 @@ class Transcribe:
             precision=options["precision"],
             threads=options["threads"],
         )
-        prompt = Vocabulary.load(**self._vocabulary).prompt(self._engine.count_tokens)
-        self._listening = replace(self._listening, prompt=prompt.text)
+        self._listening = replace(self._listening, prompt=self._prompt(**self._vocabulary))
 
     def run(self, told: Told) -> Told:
         """Transcribe a pack."""
+        if "wishes" in told:
+            self._heed(**told["wishes"])
         decoded = told["stages"]["decode"]
         transcripts = iter(self._transcripts(list(readable(decoded))))
         folder = Path(told["folder"])
@@ -94,6 +95,16 @@ class Transcribe:
         if self._engine is None:
             raise RuntimeError("the task was not set up")
         return self._engine
+
+    def _heed(self, *, vocabulary: str | None, **wishes: Any) -> None:
+        """Listen as this pack and not as the one before it wants: fields of `Listening`, and words to expect."""
+        prompt = self._prompt(Path(vocabulary) if vocabulary else None, None)
+        plain = {**self._listening.to_json(), **wishes, "prompt": prompt}
+        self._listening = Listening.parse(plain)
+
+    def _prompt(self, vocabulary: Path | None, replacements: Path | None) -> str:
+        """The team's words, in the model's own tokens."""
+        return Vocabulary.load(vocabulary, replacements).prompt(self._ready.count_tokens).text
 
     def _transcripts(self, paths: list[Path]) -> list[Transcript]:
         """All of a pack together, unless that is more than memory should hold at once."""
