@@ -34,7 +34,8 @@ from runner.verdict import ChildExit, Verdict
 
 logger = logging.getLogger(__name__)
 
-RECYCLE = Recycle(max_items=200, max_age_s=6 * 3600.0)
+RECYCLE = Recycle(max_items=200, max_age_s=6 * 3600.0, gpu_interval_s=0.0, gpu_settling=3)
+"""A turn is a whole job: its batches have shown after three of them what they take."""
 MODEL_REQUEST = "model"
 """The child's request whose reply, a `ModelChoice`, says how much memory to use."""
 
@@ -170,7 +171,8 @@ class Children:
         self._affinity = affinity if may_stay else None
         self._before = self.common.watch.reading(self.device)
         recycle = RECYCLE if may_stay else Recycle(max_items=1)
-        self._child = ReusableChild(self._idle_log, self.common.mask, recycle)
+        watch = self.common.watch
+        self._child = ReusableChild(self._idle_log, self.common.mask, recycle, watch.held_bytes)
         turn = self._child.turn(spec, caller)
         if turn is None:
             raise AssertionError("a child that has not begun is there for its first turn")

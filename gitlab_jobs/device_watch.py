@@ -23,6 +23,7 @@ from gitlab_jobs.devices import CPU
 from runner.atomic import write_json
 from runner.gpu import Gpu, inventory
 from runner.gpu_care import GpuCare
+from runner.gpu_growth import held_on
 from runner.gpu_probe import probe_gpu
 from runner.isolation import needed_bytes
 from runner.peak import Peak
@@ -152,9 +153,14 @@ class DeviceWatch:
         gpu = self.reading(device)
         if gpu is None:
             return
-        held = sum(process.used_bytes or 0 for process in gpu.processes if process.pid == pid)
+        held_bytes = held_on(gpu, pid) or 0
         with self._lock:
-            self._peaks.record(self._key(appetite, device), peak | Peak(gpu_bytes=held))
+            self._peaks.record(self._key(appetite, device), peak | Peak(gpu_bytes=held_bytes))
+
+    def held_bytes(self, device: str, pid: int) -> int | None:
+        """What a process holds there now; None where nobody tells."""
+        gpu = self.reading(device)
+        return held_on(gpu, pid) if gpu is not None else None
 
     def look_after(
         self, device: str, before: Gpu | None, pid: int | None, ended: ChildExit

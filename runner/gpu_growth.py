@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from runner.gpu import Binding, inventory
+from runner.gpu import Binding, Gpu, inventory
 
 GpuBytes = Callable[[str, int], int | None]
 """Device and process id to the memory held there; None where nobody tells."""
@@ -23,10 +23,14 @@ def gpu_bytes_of(device: str, pid: int, binding: Binding | None = None) -> int |
     """Ask the driver; None on a CPU, and in a container that hides process ids."""
     if device == "cpu":
         return None
-    held = (
-        process for gpu in inventory(binding) if gpu.uuid == device for process in gpu.processes
-    )
-    return next((process.used_bytes for process in held if process.pid == pid), None)
+    found = (held_on(gpu, pid) for gpu in inventory(binding) if gpu.uuid == device)
+    return next(found, None)
+
+
+def held_on(gpu: Gpu, pid: int | None) -> int | None:
+    """What the driver says that a process holds; None where it does not show it."""
+    held = (process.used_bytes for process in gpu.processes if process.pid == pid)
+    return next(held, None)
 
 
 @dataclass(slots=True)
@@ -35,6 +39,7 @@ class GpuGrowth:
 
     ratio: float
     interval_s: float
+    settling: int = SETTLING_READINGS
     settled_bytes: int = 0
     now_bytes: int = 0
     _readings: int = 0
@@ -50,7 +55,7 @@ class GpuGrowth:
             return
         self.now_bytes = used_bytes
         self._readings += 1
-        if self._readings <= SETTLING_READINGS:
+        if self._readings <= self.settling:
             self.settled_bytes = max(self.settled_bytes, used_bytes)
 
     @property

@@ -11,6 +11,7 @@ and ends with a `ChildExit`. Only success leaves a child alive. Knows no job, an
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from runner.child_process import ChildProcess
 from runner.frames import JsonObject
+from runner.gpu_growth import GpuBytes, gpu_bytes_of
 from runner.log_pipe import Mask
 from runner.peak import Peak
 from runner.serving import Progress, Serve
@@ -28,6 +30,9 @@ from runner.spec import ChildSpec
 from runner.turns import DONE, NEXT
 from runner.verdict import ChildExit, Usage, Verdict
 
+logger = logging.getLogger(__name__)
+
+NOTHING_KEPT = "nothing kept"
 _LOG_WAIT_S = 5.0
 _LEAVE_S = 10.0
 
@@ -45,17 +50,22 @@ class Caller:
 class ReusableChild:
     """One process, from its first turn to its end. Safe from any thread."""
 
-    def __init__(self, idle_log: Path, mask: Mask, recycle: Recycle) -> None:
+    def __init__(
+        self, idle_log: Path, mask: Mask, recycle: Recycle, gpu_bytes: GpuBytes = gpu_bytes_of
+    ) -> None:
         """Prepare a child; it starts with its first turn.
 
         Args:
             idle_log: where it prints between two turns.
             mask: removes secrets from what it prints.
             recycle: when it leaves although it could go on.
+            gpu_bytes: reads what it holds on its GPU, after every turn.
         """
         self._idle_log = idle_log
         self._mask = mask
         self._recycle = recycle
+        self._gpu_bytes = gpu_bytes
+        self._gpu = recycle.gpu_growth()
         self._lock = threading.Lock()
         self._process: ChildProcess | None = None
         self._turn: Turn | None = None
@@ -65,6 +75,8 @@ class ReusableChild:
         self._has_begun = False
         self._is_going = False
         self._used = Usage(0, 0.0, 0.0, 0.0)
+        self.left_for: str | None = None
+        """Why it leaves although its last turn has succeeded; None while it does not."""
         self.idle_since: float | None = None
         """Monotonic; None while it works or before it has begun."""
 
@@ -148,6 +160,8 @@ class ReusableChild:
         if name != DONE:
             return turn.caller.serve(name, payload)
         turn.caller.on_peak(Peak.from_json(payload["peak"]))
+        device, pid = turn.spec.device, self._running.pid
+        self._gpu.look(lambda: self._gpu_bytes(device, pid), time.monotonic())
         if not self._stays(payload):
             return {}
         self._close_log()
@@ -157,16 +171,25 @@ class ReusableChild:
         return {} if ticket is None else {NEXT: ticket}
 
     def _stays(self, payload: JsonObject) -> bool:
-        limits = self._recycle
-        age_s = time.monotonic() - self._begun_at
+        reason = self._reason_to_leave(payload)
         with self._lock:
-            self._is_going |= (
-                not payload["stays"]
-                or self._turns >= limits.max_items
-                or age_s >= limits.max_age_s
-                or payload["grown_bytes"] > limits.max_growth_bytes
-            )
+            if reason is not None and not self._is_going:
+                self._is_going, self.left_for = True, reason
+                logger.info("process %d leaves: %s", self._running.pid, reason)
             return not self._is_going
+
+    def _reason_to_leave(self, payload: JsonObject) -> str | None:
+        """The words of a pool's replacements, and "nothing kept" where nobody would gain."""
+        limits = self._recycle
+        if not payload["stays"]:
+            return NOTHING_KEPT
+        if self._turns >= limits.max_items:
+            return "items"
+        if time.monotonic() - self._begun_at >= limits.max_age_s:
+            return "age"
+        if self._gpu.is_too_much:
+            return "gpu_growth"
+        return "growth" if payload["grown_bytes"] > limits.max_growth_bytes else None
 
     def _close_log(self) -> None:
         """Wait until all that the turn has printed is in its file."""

@@ -15,7 +15,7 @@ from typing import Protocol
 from runner.child_process import ChildExit, ChildProcess
 from runner.errors import RunnerError, SlotDied, TaskFailed
 from runner.frames import JsonObject
-from runner.gpu_growth import GpuBytes, gpu_bytes_of
+from runner.gpu_growth import SETTLING_READINGS, GpuBytes, GpuGrowth, gpu_bytes_of
 from runner.launch import Launched, launch_exec
 from runner.limits import Limits
 from runner.log_pipe import Mask
@@ -69,6 +69,12 @@ class Recycle:
     """Of what the first items took on the GPU."""
     gpu_interval_s: float = 5.0
     """Between two readings of the GPU."""
+    gpu_settling: int = SETTLING_READINGS
+    """Readings that show what the first items took."""
+
+    def gpu_growth(self) -> GpuGrowth:
+        """What judges one child's memory on its GPU."""
+        return GpuGrowth(self.max_gpu_growth, self.gpu_interval_s, self.gpu_settling)
 
 
 def unmasked(line: bytes) -> bytes:

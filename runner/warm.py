@@ -69,7 +69,7 @@ class WarmSlot:
             child.start()
         except (OSError, FrameError) as error:
             raise SlotDied(Verdict.INTERNAL, f"no process could be started: {error}") from error
-        growth = GpuGrowth(spec.recycle.max_gpu_growth, spec.recycle.gpu_interval_s)
+        growth = spec.recycle.gpu_growth()
         self._life = _Life(child, time.monotonic(), handoff, outcomes, growth)
         on_spawned()
         if self._is_killed:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from support.children import TESTS_DIR
-from support.nvml import GIB, LAPTOP, RecordedNvml
+from support.nvml import GIB, LAPTOP, LeakyGpu, RecordedNvml
 
 from runner.errors import TaskFailed
 from runner.executors import Site, warm_executor
@@ -17,21 +17,6 @@ from runner.slot import Recycle
 from runner.task import TaskSpec
 
 MIB = 1 << 20
-
-
-class LeakyGpu:
-    """A GPU on which every process holds what the script says, reading by reading."""
-
-    def __init__(self, *script_bytes: int) -> None:
-        self._script = script_bytes
-        self._readings: dict[int, int] = {}
-
-    def __call__(self, _device: str, pid: int) -> int | None:
-        """As the driver would tell for the child on this GPU."""
-        number = self._readings[pid] = self._readings.get(pid, -1) + 1
-        used = self._script[min(number, len(self._script) - 1)]
-        machine = RecordedNvml([LAPTOP | {"processes": [(pid, used), (1, GIB)]}])
-        return gpu_bytes_of("GPU-aaaa", pid, machine)
 
 
 def pool_on(tmp_path: Path, gpu_bytes: Callable[[str, int], int | None]) -> Pool:

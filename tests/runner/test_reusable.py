@@ -12,7 +12,9 @@ import psutil
 import pytest
 from support.children import TESTS_DIR
 from support.daemon import await_true
+from support.nvml import GIB, LeakyGpu
 
+from runner.gpu_growth import GpuBytes, gpu_bytes_of
 from runner.peak import Peak
 from runner.reusable import Caller, ReusableChild, Turn
 from runner.slot import Recycle
@@ -25,9 +27,11 @@ MIB = 1024 * 1024
 class Bench:
     """A child, and turns in folders of their own."""
 
-    def __init__(self, folder: Path, recycle: Recycle | None = None) -> None:
+    def __init__(
+        self, folder: Path, recycle: Recycle | None = None, gpu_bytes: GpuBytes = gpu_bytes_of
+    ) -> None:
         self.folder = folder
-        self.child = ReusableChild(folder / "idle.log", self.mask, recycle or Recycle())
+        self.child = ReusableChild(folder / "idle.log", self.mask, recycle or Recycle(), gpu_bytes)
         self.progress: list[tuple[int, Any]] = []
         self.peaks: list[Peak] = []
 
@@ -114,6 +118,18 @@ def test_a_child_leaves_when_it_has_had_enough(
     assert (ended.result or {})["seen"] == [1, 2]
     assert bench.turn(3) is None
     await_true(lambda: not psutil.pid_exists((ended.result or {})["pid"]), "its end")
+
+
+def test_a_child_leaves_when_its_gpu_memory_keeps_growing(tmp_path: Path) -> None:
+    """By more than a tenth of what its first turns took; a tenth less is nothing."""
+    leaky = LeakyGpu(GIB, 2 * GIB, 2 * GIB + 190 * MIB, 2 * GIB + 210 * MIB)
+    bench = Bench(tmp_path, Recycle(gpu_interval_s=0.0, gpu_settling=2), leaky)
+    ends = [bench.run(number) for number in (1, 2, 3, 4)]
+
+    assert [ended.verdict for ended in ends] == [Verdict.SUCCEEDED] * 4
+    assert (ends[3].result or {})["seen"] == [1, 2, 3, 4]
+    assert bench.turn(5) is None
+    assert bench.child.left_for == "gpu_growth"
 
 
 def kill(turn: Turn) -> None:

@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from support.nvml import RecordedNvml
@@ -25,10 +27,13 @@ _orders_for = minder.orders_for
 
 
 class LivingNvml(RecordedNvml):
-    """Reads the machine from its file whenever somebody asks."""
+    """Reads the machine from its file whenever somebody asks; processes that have ended hold nothing."""
 
     def nvmlInit(self) -> None:
         self.devices = json.loads(MACHINE.read_text(encoding="utf-8"))
+        for gpu in self.devices:
+            held = gpu.get("processes", [])
+            gpu["processes"] = [(pid, used) for pid, used in held if psutil.pid_exists(pid)]
         super().nvmlInit()
 
 

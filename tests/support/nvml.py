@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from runner.gpu_growth import gpu_bytes_of
+
 GIB = 1024**3
 
 
@@ -87,3 +89,18 @@ class RecordedNvml:
 
 
 LAPTOP = {"uuid": b"GPU-aaaa", "name": b"NVIDIA RTX A1000", "total": 6 * GIB, "used": GIB}
+
+
+class LeakyGpu:
+    """A GPU on which every process holds what the script says, reading by reading."""
+
+    def __init__(self, *script_bytes: int) -> None:
+        self._script = script_bytes
+        self._readings: dict[int, int] = {}
+
+    def __call__(self, _device: str, pid: int) -> int | None:
+        """As the driver would tell for the child on this GPU."""
+        number = self._readings[pid] = self._readings.get(pid, -1) + 1
+        used = self._script[min(number, len(self._script) - 1)]
+        machine = RecordedNvml([LAPTOP | {"processes": [(pid, used), (1, GIB)]}])
+        return gpu_bytes_of("GPU-aaaa", pid, machine)

@@ -21,6 +21,7 @@ from runner.verdict import ChildExit, Usage, Verdict
 
 WORKER = Path(__file__).parents[1] / "support" / "gpu_worker.py"
 HANDLERS = WORKER.parent / "gpu_handlers"
+MIB = 1 << 20
 KEY = "asr whisper inference tiny auto on NVIDIA A10"
 
 Run = Callable[..., Daemon]
@@ -181,6 +182,30 @@ def test_a_job_that_nothing_saves_fails_with_all_tries_in_its_log(
     log = (world.read("gpu_jobs/job_a1/logs.txt") or b"").decode()
     assert "Nothing more can be tried:" in log
     assert "precision: RuntimeError: CUDA out of memory" in log
+
+
+def test_a_kept_process_whose_gpu_memory_grows_makes_way_for_a_fresh_one(
+    world: JobWorld, on_gpus: Run, tmp_path: Path
+) -> None:
+    """Three jobs show what it takes; a fifth more after the fourth is a leak."""
+
+    def hold(pid: int, used: int) -> None:
+        machine = json.dumps([gpu("a", processes=[(pid, used)])])
+        (tmp_path / "machine.json").write_text(machine, encoding="utf-8")
+
+    names = [f"k{number}" for number in range(6)]
+    jobs = [whisper(name, "keep") for name in names]
+    world.submit(jobs[0])
+    with on_gpus([gpu("a")], "--loop-interval", "0.05") as daemon:
+        for number, name in enumerate(names):
+            world.submit(*jobs[: number + 1])
+            daemon.await_log(f"job {name} ended: completed")
+            pid = result(world, name)["pid"]
+            hold(pid, GIB if number < 3 else GIB + 200 * MIB)
+        assert daemon.log.count("leaves: gpu_growth") == 1
+    pids = [result(world, name)["pid"] for name in names]
+    assert pids[:5] == [pids[0]] * 5
+    assert pids[5] != pids[0]
 
 
 def test_a_gpu_is_used_again_after_three_good_probes(tmp_path: Path) -> None:

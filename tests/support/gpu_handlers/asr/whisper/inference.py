@@ -1,7 +1,7 @@
 """A stand-in for Whisper on a GPU that is too small: it runs out of memory unless its share is small.
 
 The name of the job says which share fits. Jobs that "meet" wait for each other in the folder that the
-description names.
+description names. Those that "keep" leave a model in their process.
 """
 
 from __future__ import annotations
@@ -21,10 +21,17 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
     with callbacks.stage(Stage.INFER):
         if job.name == "meet":
             meet(Path(job.description or "."), job.job_id)
+        elif job.name == "keep":
+            callbacks.load_once(Model)
         else:
             use_gpu(float(job.name or 1), job_context, callbacks, choice)
     gpu = os.environ["CUDA_VISIBLE_DEVICES"]
-    return JobResult(facts={"gpu": gpu, "share": choice.batch_share, "device": choice.device})
+    facts = {"gpu": gpu, "share": choice.batch_share, "device": choice.device, "pid": os.getpid()}
+    return JobResult(facts=facts)
+
+
+class Model:
+    """What a process keeps."""
 
 
 def use_gpu(
