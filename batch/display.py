@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from batch.flow import Outcome
+from batch.flow import Outcome, Warned
+from batch.sinks import Stored
 from batch.tally import Tally
 
 PLAIN_EVERY_S = 10.0
@@ -87,8 +88,22 @@ class Display(AbstractContextManager["Display"]):
             self._console.print(words, style="red", markup=False, highlight=False)
         elif not self._is_json:
             for warned in outcome.warnings:
-                words = f"{outcome.asset.name}: no {warned.step}: {warned.code}: {warned.message}"
-                self._console.print(words, style="yellow", markup=False, highlight=False)
+                self._warn(outcome.asset.name, warned)
+
+    def stored(self, stored: Stored) -> None:
+        """Tell which sinks took a finished transcript."""
+        if self._is_json:
+            self._emit(
+                {
+                    "event": "stored",
+                    "name": stored.name,
+                    "sinks": sorted(stored.marks),
+                    "warnings": [asdict(warned) for warned in stored.warnings],
+                }
+            )
+            return
+        for warned in stored.warnings:
+            self._warn(stored.name, warned)
 
     def progress(self, tally: Tally) -> None:
         """Show how far it is; a plain line now and then where nothing can be redrawn."""
@@ -106,6 +121,10 @@ class Display(AbstractContextManager["Display"]):
             return
         for line in report_lines(report):
             self._console.print(line, highlight=False, markup=False)
+
+    def _warn(self, name: str, warned: Warned) -> None:
+        words = f"{name}: no {warned.step}: {warned.code}: {warned.message}"
+        self._console.print(words, style="yellow", markup=False, highlight=False)
 
     def _emit(self, event: Mapping[str, Any]) -> None:
         self._output.write(json.dumps(event, ensure_ascii=False) + "\n")
@@ -129,6 +148,8 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
         f"{report['audio_hours_per_hour']} h of sound an hour.",
     ]
     lines += [f"  {count:6} {code}" for code, count in report["failures"].items()]
+    if report.get("sinks_left"):
+        lines.append(f"{report['sinks_left']} transcripts wait for their sinks; run again.")
     if report["warnings"]:
         lines.append("Transcribed, but without what else was asked for:")
         lines += [f"  {count:6} {code}" for code, count in report["warnings"].items()]

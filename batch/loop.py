@@ -10,10 +10,11 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from batch.after import opened
+from batch.after import AfterWriting, opened
 from batch.crew import Crew, Tasks, choose_crew
 from batch.display import Display
 from batch.errors import BadData
@@ -24,11 +25,14 @@ from batch.record import Record, Status
 from batch.resume import Outputs, Plan, Wishes, make_plan
 from batch.settings import BatchSettings
 from batch.shards import shard
+from batch.sink_work import SinkWork
+from batch.sinks import Sinks
 from batch.source import Asset, discover, read_assets
 from batch.staged import StagedFlow
 from batch.state_file import StateFile, read_state
 from batch.tally import Tally
 from batch.writing import Writer
+from pipelines.asr.whisper.outputs import Result
 from runner.signals import Signals
 
 EXIT_DONE = 0
@@ -94,7 +98,9 @@ class Batch:
                 state.put(name, replace(state.records[name], status=Status.MISSING))
             for name in plan.returned:
                 state.put(name, replace(state.records[name], status=Status.COMPLETE))
-            return self._carry(plan.todo, state)
+            with _scratch_of(state.path) as scratch:
+                sinks = SinkWork(Sinks(self._settings, scratch / "sinks"), state, self._display)
+                return self._carry(plan, state, scratch, sinks)
 
     def _found(self) -> list[Asset]:
         """Everything there is, whether this run is to do it or not."""
@@ -143,36 +149,64 @@ class Batch:
             "plan", "; ".join(words) or "nothing found", todo=len(plan.todo), reasons=reasons
         )
 
-    def _carry(self, todo: Sequence[Asset], state: StateFile) -> Ended:
-        tally = Tally(len(todo), time.monotonic())
-        if todo:
-            crew = choose_crew(self._settings, self._tasks)
-            self._display.say("crew", crew.shown, crew=crew.shown)
-            # Its name is fixed, so that what a killed run left is found here and removed.
-            scratch = state.path.with_name(f".{state.path.stem}.scratch")
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir(mode=0o700)
-            try:
-                with metrics_served(self._settings, crew) as address:
-                    if address is not None:
-                        self._display.say("metrics", f"metrics on {address}", address=address)
-                    self._work(crew, scratch, todo, state, tally)
-            finally:
-                crew.close(0.0)
-                shutil.rmtree(scratch, ignore_errors=True)
+    def _carry(self, plan: Plan, state: StateFile, scratch: Path, sinks: SinkWork) -> Ended:
+        tally = Tally(len(plan.todo), time.monotonic())
+        self._writer.after = (*self._writer.after, *self._handing_over(sinks))
+        try:
+            sinks.catch_up(plan.kept, self._writer.outputs, is_redone=self._settings.redo_sinks)
+            if plan.todo:
+                self._transcribe(plan.todo, state, scratch, sinks, tally)
+            sinks.finish(tally, lambda: self._signals.wants_stop or self._signals.wants_drain)
+        finally:
+            sinks.close(tally, at_once=self._signals.wants_end_now)
         code = self._exit_code(state)
-        report = {**tally.report(time.monotonic()), "exit_code": code}
+        report = {**tally.report(time.monotonic()), **sinks.report(), "exit_code": code}
         self._display.end(report)
         return Ended(code, report)
 
+    def _handing_over(self, sinks: SinkWork) -> list[AfterWriting]:
+        """The last thing that is done with a file, since the others leave files beside it."""
+        if not sinks.are_wanted:
+            return []
+
+        def hand_over(asset: Asset, _result: Result, _paths: Sequence[Path]) -> None:
+            sinks.give(asset, self._writer.outputs(asset))
+
+        return [AfterWriting("sinks", hand_over)]
+
+    def _transcribe(
+        self,
+        todo: Sequence[Asset],
+        state: StateFile,
+        scratch: Path,
+        sinks: SinkWork,
+        tally: Tally,
+    ) -> None:
+        crew = choose_crew(self._settings, self._tasks)
+        self._display.say("crew", crew.shown, crew=crew.shown)
+        try:
+            with metrics_served(self._settings, crew) as address:
+                if address is not None:
+                    self._display.say("metrics", f"metrics on {address}", address=address)
+                self._work(crew, scratch, todo, state, sinks, tally)
+        finally:
+            crew.close(0.0)
+
     def _work(
-        self, crew: Crew, scratch: Path, todo: Sequence[Asset], state: StateFile, tally: Tally
+        self,
+        crew: Crew,
+        scratch: Path,
+        todo: Sequence[Asset],
+        state: StateFile,
+        sinks: SinkWork,
+        tally: Tally,
     ) -> None:
         def begin(started: Pack) -> None:
             for asset in started.assets:
                 state.put(asset.name, self._begun(asset, state.records.get(asset.name)))
 
         def should_stop() -> bool:
+            sinks.note(tally)
             self._display.progress(tally)
             if self._signals.wants_end_now:
                 crew.close(0.0)
@@ -252,3 +286,15 @@ class Batch:
         if any(record.is_retryable for record in failed):
             return EXIT_AGAIN
         return EXIT_PARTIAL if failed else EXIT_DONE
+
+
+@contextmanager
+def _scratch_of(state_path: Path) -> Iterator[Path]:
+    """A folder for what comes and goes; its name is fixed, so that what a killed run left is found and removed."""
+    scratch = state_path.with_name(f".{state_path.stem}.scratch")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(mode=0o700)
+    try:
+        yield scratch
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

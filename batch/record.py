@@ -7,7 +7,7 @@ them. Pure: knows no file system.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Self
 
@@ -56,6 +56,7 @@ _NAMES = {
     "options_hash": "optionsHash",
     "audio_s": "audioSeconds",
     "elapsed_s": "elapsedSeconds",
+    "sinks": "sinks",
 }
 
 
@@ -76,6 +77,8 @@ class Record:
     audio_s: float = 0.0
     elapsed_s: float = 0.0
     execution_mode: str = "local"
+    sinks: Mapping[str, str] = field(default_factory=dict)
+    """The sinks that have this transcript: their names, and marks of their options."""
     upload_id: str | None = None
     job_id: str | None = None
 
@@ -94,7 +97,7 @@ class Record:
     def to_json(self) -> dict[str, Any]:
         """The entry as it stands in the file; what is not known is left out."""
         fields = {key: getattr(self, name) for name, key in _NAMES.items()}
-        return {key: value for key, value in fields.items() if value not in (None, "", ())}
+        return {key: value for key, value in fields.items() if value not in (None, "", (), {})}
 
     @property
     def is_retryable(self) -> bool:

@@ -67,6 +67,8 @@ class Plan:
 
     todo: list[Asset] = field(default_factory=list)
     rebuild: list[Asset] = field(default_factory=list)
+    kept: list[Asset] = field(default_factory=list)
+    """Files that are done and stay as they are, those with outputs made again among them."""
     missing: list[str] = field(default_factory=list)
     returned: list[str] = field(default_factory=list)
     """Files that were missing, are there again, and are still done."""
@@ -108,6 +110,8 @@ def make_plan(
             plan.todo.append(asset)
         elif action is Action.REBUILD:
             plan.rebuild.append(asset)
+        if action in (Action.DONE, Action.OPTIONS_KEPT, Action.REBUILD):
+            plan.kept.append(asset)
         if record and record.status is Status.MISSING and not action.is_work:
             plan.returned.append(asset.name)
     plan.missing = [

@@ -32,7 +32,9 @@ class SinkSettings(BaseModel):
     collection: str = Field(
         "", description="prefix of the recordings' names in a database that several archives share"
     )
-    upload: str | None = Field(None, description="s3://bucket/prefix that gets all outputs")
+    upload: str | None = Field(
+        None, pattern=r"^s3://[^/]+", description="s3://bucket/prefix that gets all outputs"
+    )
     entities: Literal["comprehend"] | None = Field(
         None, description="who finds names and key phrases"
     )

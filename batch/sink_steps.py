@@ -18,6 +18,7 @@ from batch.handed import Handed
 from batch.settings import BatchSettings
 from batch.sink_settings import DATABASE, EMBEDDINGS, ENTITIES, UPLOAD, database_of
 from gitlab_jobs.model_source import ModelUnavailable, local_base
+from pipelines.sinks.record import SinkFailed
 from runner.executors import Site, warm_executor
 from runner.frames import JsonObject
 from runner.pool import Pool
@@ -25,7 +26,6 @@ from runner.task import TaskSpec
 
 ROOT = Path(__file__).parents[1]
 STORE_TIMEOUT_S = 900.0
-_LIBRARIES = {DATABASE: "sqlalchemy", EMBEDDINGS: "sentence_transformers", UPLOAD: "boto3"}
 
 
 class Step(Protocol):
@@ -49,20 +49,19 @@ def chosen_steps(settings: BatchSettings, scratch: Path) -> list[Step]:
     """The steps that the operator wants, in their order; nothing is started.
 
     Raises:
-        CannotRun: a library is missing.
-        SinkFailed: an address that cannot be one.
+        CannotRun: a library is missing, or nobody says which region.
     """
     steps: list[Step] = []
-    place = database_of(settings, settings.output_dir)
-    if settings.entities:
-        _need(UPLOAD)
-        steps.append(EntityStep())
-    if place:
-        _need(DATABASE)
-        steps.append(ArchiveStep(settings, place, scratch))
-    if settings.upload:
-        _need(UPLOAD)
-        steps.append(UploadStep(settings.upload))
+    try:
+        if settings.entities:
+            steps.append(EntityStep())
+        place = database_of(settings, settings.output_dir)
+        if place:
+            steps.append(ArchiveStep(settings, place, scratch))
+        if settings.upload:
+            steps.append(UploadStep(settings.upload))
+    except SinkFailed as error:
+        raise CannotRun(str(error), "see AWS_REGION, AWS_PROFILE, AWS_ENDPOINT_URL") from error
     return steps
 
 
@@ -73,6 +72,7 @@ class EntityStep:
 
     def __init__(self) -> None:
         """Prepare the client; nothing is sent."""
+        _need("boto3")
         from pipelines.sinks.aws import EntityFinder
 
         self._finder = EntityFinder()
@@ -94,7 +94,8 @@ class UploadStep:
     sinks = frozenset([UPLOAD])
 
     def __init__(self, url: str) -> None:
-        """Prepare the client; raises `SinkFailed` for what is no address in S3."""
+        """Prepare the client; nothing is sent."""
+        _need("boto3")
         from pipelines.sinks.aws import S3Upload
 
         self._upload = S3Upload(url)
@@ -115,8 +116,9 @@ class ArchiveStep:
 
     def __init__(self, settings: BatchSettings, database: str, scratch: Path) -> None:
         """Describe the child; it is started with the first transcript."""
+        _need("sqlalchemy")
         if settings.embeddings:
-            _need(EMBEDDINGS)
+            _need("sentence_transformers")
         self._settings = settings
         self._database = database
         self._scratch = scratch
@@ -175,8 +177,6 @@ def sentence_model_folder(name: str, cache_dir: Path) -> str:
         ) from error
 
 
-def _need(sink: str) -> None:
-    if find_spec(_LIBRARIES[sink]) is None:
-        raise CannotRun(
-            f"{_LIBRARIES[sink]} is not installed", "pip install 'scriptorium[archive]'"
-        )
+def _need(library: str) -> None:
+    if find_spec(library) is None:
+        raise CannotRun(f"{library} is not installed", "pip install 'scriptorium[archive]'")

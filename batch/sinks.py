@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +51,7 @@ class Sinks:
         """Choose; nothing is connected yet.
 
         Raises:
-            CannotRun: a library is missing.
-            SinkFailed: an address that cannot be one.
+            CannotRun: a library is missing, or nobody says which region.
         """
         self._settings = settings
         self._marks = marks(settings, settings.output_dir)
@@ -61,7 +60,18 @@ class Sinks:
         self._finished: queue.SimpleQueue[Stored] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = 0
-        self._threads = ThreadPoolExecutor(THREADS, "sink")
+        self._given: queue.SimpleQueue[tuple[Handed, set[str]] | None] = queue.SimpleQueue()
+        self._is_closed = False
+        # Daemons: a service that does not answer must not keep a program that was told to end at once.
+        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(THREADS)]
+        if self._steps:
+            for thread in self._threads:
+                thread.start()
+
+    @property
+    def are_wanted(self) -> bool:
+        """Whether the operator has chosen any."""
+        return bool(self._steps)
 
     @property
     def waiting(self) -> int:
@@ -69,11 +79,8 @@ class Sinks:
         return self._waiting
 
     def undone(self, done: Mapping[str, str]) -> frozenset[str]:
-        """The sinks that a file's marks do not show; all of them if everything is to be done again."""
-        is_redone = self._settings.redo_sinks
-        return frozenset(
-            name for name, mark in self._marks.items() if is_redone or done.get(name) != mark
-        )
+        """The sinks that a file's marks do not show."""
+        return frozenset(name for name, mark in self._marks.items() if done.get(name) != mark)
 
     def give(
         self, asset: Asset, files: Sequence[Path], todo: Collection[str] | None = None
@@ -92,7 +99,7 @@ class Sinks:
         )
         with self._lock:
             self._waiting += 1
-        self._threads.submit(self._store, handed, set(self._marks if todo is None else todo))
+        self._given.put((handed, set(self._marks if todo is None else todo)))
 
     def finished(self, wait_s: float = 0.0) -> list[Stored]:
         """What has come to an end since the last call; waits a little for the first if asked."""
@@ -109,14 +116,23 @@ class Sinks:
             self._waiting -= len(found)
         return found
 
-    def close(self, grace_s: float = 30.0) -> None:
-        """Forget what waits; the next run catches up."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+    def close(self, grace_s: float = 10.0) -> None:
+        """Forget what waits; the next run catches up. What is being stored has some time to end."""
+        self._is_closed = True
+        for _ in self._threads:
+            self._given.put(None)
+        deadline = time.monotonic() + grace_s
+        for thread in self._threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
         for step in self._steps:
-            step.close(grace_s)
-        self._threads.shutdown(wait=True)
+            step.close(0.0)
 
-    def _store(self, handed: Handed, todo: set[str]) -> None:
+    def _work(self) -> None:
+        while (given := self._given.get()) is not None and not self._is_closed:
+            self._finished.put(self._store(*given))
+
+    def _store(self, handed: Handed, todo: set[str]) -> Stored:
         done: set[str] = set()
         warnings: list[Warned] = []
         for step in self._steps:
@@ -129,7 +145,7 @@ class Sinks:
             if ENTITIES in done:
                 todo |= _FED_BY_ENTITIES & self._marks.keys()
         kept = {name: self._marks[name] for name in done}
-        self._finished.put(Stored(handed.name, kept, tuple(warnings)))
+        return Stored(handed.name, kept, tuple(warnings))
 
     def _attempt(self, step: Step, handed: Handed, wanted: set[str]) -> list[Warned]:
         try:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
-from batch.flow import Outcome
+from batch.flow import Outcome, Warned
 
 SLOWEST_SHOWN = 5
 
@@ -46,10 +47,14 @@ class Tally:
         self.complete += 1
         self.audio_s += outcome.audio_s
         self.flagged += bool(outcome.flags)
-        self.warnings.update(f"{warned.step}: {warned.code}" for warned in outcome.warnings)
+        self.warn(outcome.warnings)
         heapq.heappush(self._slowest, (outcome.elapsed_s, outcome.asset.name))
         if len(self._slowest) > SLOWEST_SHOWN:
             heapq.heappop(self._slowest)
+
+    def warn(self, warnings: Iterable[Warned]) -> None:
+        """Take into account what was not done for a file that is there all the same."""
+        self.warnings.update(f"{warned.step}: {warned.code}" for warned in warnings)
 
     def speed(self, now: float) -> float:
         """Hours of sound an hour."""

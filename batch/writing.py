@@ -6,15 +6,25 @@ Runs in the conductors' threads; pure Python and small beside a transcription.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
 
 from batch.after import AfterWriting, attempt_all
-from batch.flow import Heard, Outcome
+from batch.flow import Heard, Outcome, Warned
 from batch.settings import BatchSettings
 from batch.source import Asset
+from pipelines.asr.diarize.turns import Turn
 from pipelines.asr.whisper.corrections import Corrector
-from pipelines.asr.whisper.outputs import Result, output_paths, read_result, write_outputs
+from pipelines.asr.whisper.outputs import (
+    ADDED_FORMATS,
+    FORMATS,
+    Result,
+    added_formats,
+    output_paths,
+    read_result,
+    write_outputs,
+)
 from pipelines.asr.whisper.transcript import Transcript
 from pipelines.asr.whisper.vocabulary import Vocabulary
 
@@ -37,29 +47,52 @@ class Writer:
     def write(self, asset: Asset, heard: Heard) -> Outcome:
         """Correct a transcript, write all outputs, and do what is done with them afterwards."""
         transcript = Transcript.parse(json.loads(heard.transcript.read_bytes()))
-        result = Result(self._corrector.correct(transcript), asset.name, heard.engine)
-        paths = write_outputs(result, self._base(asset), self._formats)
-        names = tuple(path.relative_to(self._root).as_posix() for path in paths)
+        corrected = self._corrector.correct(transcript)
+        told = tuple(asdict(warned) for warned in heard.warnings)
+        turns = None if heard.turns is None else _turns(heard.turns)
+        result = Result(corrected, asset.name, heard.engine, turns, heard.summary, told)
+        formats = (*self._formats, *added_formats(result))
+        paths = write_outputs(result, self._base(asset), formats)
         warnings = (*heard.warnings, *attempt_all(self.after, asset, result, paths))
+        paths += filter(_is_there, self._beside(asset))
+        names = tuple(path.relative_to(self._root).as_posix() for path in paths)
         return Outcome(asset, outputs=names, flags=transcript.flags, warnings=warnings)
 
-    def rebuild(self, asset: Asset) -> None:
-        """Write the outputs that are missing from the JSON that is not."""
-        result = read_result(self._json(asset))
-        missing = [
-            name
-            for name in self._formats
-            if not _is_there(output_paths(self._base(asset), [name])[0])
-        ]
-        write_outputs(result, self._base(asset), missing)
+    def rebuild(self, asset: Asset) -> tuple[Warned, ...]:
+        """Write the outputs that are missing from the JSON that is not; what could not be done again is told."""
+        result, base = read_result(self._json(asset)), self._base(asset)
+        formats = (*self._formats, *added_formats(result))
+        paths = output_paths(base, formats)
+        missing = [name for name, path in zip(formats, paths, strict=True) if not _is_there(path)]
+        write_outputs(result, base, missing)
+        undone = [one for one in self.after if not all(map(_is_there, _ended(base, one.endings)))]
+        return attempt_all(undone, asset, result, paths)
 
-    def are_whole(self, asset: Asset) -> bool:
-        """Whether every output exists and is not empty."""
-        return all(map(_is_there, output_paths(self._base(asset), self._formats)))
+    def outputs(self, asset: Asset) -> list[Path]:
+        """The files that there are of a recording, the JSON first."""
+        paths = output_paths(self._base(asset), (*self._formats, *ADDED_FORMATS))
+        return [path for path in (*paths, *self._beside(asset)) if _is_there(path)]
+
+    def are_whole(self, asset: Asset, written: Iterable[str] = ()) -> bool:
+        """Whether every output exists and is not empty.
+
+        Args:
+            asset: the recording.
+            written: names of the files that it became, as far as that is known.
+        """
+        endings = tuple(FORMATS[name][0] for name in ADDED_FORMATS)
+        added = (self._root / name for name in written if name.endswith(endings))
+        wanted = output_paths(self._base(asset), self._formats)
+        return all(map(_is_there, (*wanted, *self._beside(asset), *added)))
 
     def can_rebuild(self, asset: Asset) -> bool:
         """Whether the JSON exists and is not empty."""
         return _is_there(self._json(asset))
+
+    def _beside(self, asset: Asset) -> list[Path]:
+        """What is left beside the outputs by whatever is done after writing."""
+        base = self._base(asset)
+        return [path for one in self.after for path in _ended(base, one.endings)]
 
     def _json(self, asset: Asset) -> Path:
         return output_paths(self._base(asset), ["json"])[0]
@@ -68,6 +101,14 @@ class Writer:
         """Mirrors the input; keeps the ending, so that `a.mp3` and `a.wav` do not meet."""
         parts = [part for part in PurePosixPath(asset.name).parts if part not in ("/", "..", ".")]
         return self._root.joinpath(*parts)
+
+
+def _ended(base: Path, endings: Iterable[str]) -> list[Path]:
+    return [base.with_name(f"{base.name}{ending}") for ending in endings]
+
+
+def _turns(path: Path) -> tuple[Turn, ...]:
+    return tuple(Turn(**turn) for turn in json.loads(path.read_bytes()))
 
 
 def _is_there(path: Path) -> bool:

@@ -24,7 +24,7 @@ MOST_BYTES = 100_000
 LANGUAGES = frozenset({"ar", "de", "en", "es", "fr", "hi", "it", "ja", "ko", "pt", "zh", "zh-TW"})
 """What Comprehend knows; recordings in other languages are left without entities."""
 KEY_PHRASE = "KEY_PHRASE"
-_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5})
+_CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 5}, connect_timeout=10)
 
 
 class S3Upload:
@@ -41,7 +41,8 @@ class S3Upload:
         if scheme != "s3" or not self._bucket:
             raise SinkFailed(f"{url!r} is no place in S3; write s3://bucket/prefix")
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._client = boto3.client("s3", endpoint_url=endpoint, config=_CONFIG)
+        with _as_sink_failure("S3 cannot be used"):
+            self._client = boto3.client("s3", endpoint_url=endpoint, config=_CONFIG)
 
     def store(self, record: Record) -> None:
         """Upload every file of a record; a file that is there already is replaced."""
@@ -59,11 +60,16 @@ class S3Upload:
 class EntityFinder:
     """Finds names and key phrases with Amazon Comprehend."""
 
-    def __init__(self, *, region: str = "us-east-1", endpoint: str | None = None) -> None:
-        """Prepare; nothing is sent."""
-        self._client = boto3.client(
-            "comprehend", region_name=region, endpoint_url=endpoint, config=_CONFIG
-        )
+    def __init__(self, *, region: str | None = None, endpoint: str | None = None) -> None:
+        """Prepare; nothing is sent.
+
+        Raises:
+            SinkFailed: nobody says which region.
+        """
+        with _as_sink_failure("Comprehend cannot be used"):
+            self._client = boto3.client(
+                "comprehend", region_name=region, endpoint_url=endpoint, config=_CONFIG
+            )
 
     def find(self, record: Record) -> tuple[Entity, ...]:
         """Entities and key phrases, each once with its best score; none in unknown languages.

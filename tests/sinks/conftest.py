@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from moto.server import ThreadedMotoServer
+from support.sentence_model import save_sentence_model
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +34,12 @@ def aws_url() -> Iterator[str]:
         yield f"http://{host}:{port}"
     finally:
         server.stop()
+
+
+@pytest.fixture(scope="session")
+def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sentence model that is small and real."""
+    return save_sentence_model(tmp_path_factory.mktemp("sentences"))
 
 
 @pytest.fixture
