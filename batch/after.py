@@ -64,13 +64,17 @@ def attempt_all(
 
 
 @contextmanager
-def opened(
-    settings: BatchSettings,  # noqa: ARG001 - the first of them comes with the next commit
-) -> Iterator[tuple[AfterWriting, ...]]:
+def opened(settings: BatchSettings) -> Iterator[tuple[AfterWriting, ...]]:
     """Everything that the command line wants done after writing; closed at the end of the block.
 
     Raises:
         CannotRun: one of them cannot work at all.
+        InputMissing: a file that it needs cannot be read.
     """
-    with ExitStack() as _stack:
-        yield ()
+    with ExitStack() as stack:
+        after: list[AfterWriting] = []
+        if settings.refine:
+            from batch.refining import refining  # its libraries are not loaded for nothing
+
+            after.append(stack.enter_context(refining(settings)))
+        yield tuple(after)

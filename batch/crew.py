@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from batch.errors import CannotRun
+from batch.extras import Extra, chosen_extras
 from batch.flow import Stage
 from batch.settings import BatchSettings
 from gitlab_jobs.model_source import ModelUnavailable, resolve_model
@@ -37,15 +38,6 @@ WAITING_PACKS = 2
 LEAST_TIMEOUT_S = 900.0
 SLOWEST = 30.0
 """Times real time that a large model may take on a CPU before it counts as stuck."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extra:
-    """An optional stage after transcribing: what it runs, and whether that gains from a GPU."""
-
-    name: str
-    task: TaskSpec
-    wants_gpu: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +98,9 @@ class Crew:
             extras = [self._start_extra(extra, scratch, options) for extra in tasks.extras]
         except PoolClosed as error:
             self.close(0.0)
-            raise CannotRun(str(error), "see --model, --gpus and --precision") from error
+            raise CannotRun(
+                str(error), "see --model, --gpus, --precision and the optional stages"
+            ) from error
         return [
             Stage("decode", decode, lambda _: LEAST_TIMEOUT_S),
             Stage("transcribe", transcribe, timeout_s),
@@ -114,9 +108,9 @@ class Crew:
         ]
 
     def _start_extra(self, extra: Extra, scratch: Path, options: PoolOptions) -> Stage:
-        """One worker beside the model's: on the first GPU if that helps, else on one core."""
-        device = self.devices[0] if extra.wants_gpu else CPU
-        site = self.site(scratch, extra.name, (device,))
+        """A worker beside each GPU's, or one on a core of its own."""
+        devices = tuple(dict.fromkeys(self.devices))
+        site = Site(scratch / extra.name, devices, limits=Limits(threads=1))
         pool = warm_executor(extra.task, site, options)
         self._pools.append(pool)
         return Stage(extra.name, pool, timeout_s, is_needed=False)
@@ -144,6 +138,7 @@ def choose_crew(settings: BatchSettings, tasks: Tasks | None = None) -> Crew:
     Raises:
         CannotRun: a GPU or model that is not there.
     """
+    extras = tasks.extras if tasks else chosen_extras(settings)
     cores = os.cpu_count() or 1
     gpus = _gpus(settings.gpus)
     if gpus:
@@ -153,11 +148,15 @@ def choose_crew(settings: BatchSettings, tasks: Tasks | None = None) -> Crew:
         threads = max(1, (cores - decoders) // count)
         place = f"{_count(count, 'worker')} on {_count(len(gpus), 'GPU')}"
     else:
+        if settings.isolation == "pool":  # each optional stage has a core beside the model's
+            cores = max(1, cores - len(extras))
         count = min(settings.threads or 1, cores)
         devices, threads, decoders = (CPU,) * count, cores // count, 1
         place = f"{_count(count, 'worker')} of {_count(threads, 'thread')} on the CPU"
-    chosen = tasks or _tasks(settings, devices[0], threads)
+    chosen = tasks or replace(_tasks(settings, devices[0], threads), extras=extras)
     shown = f"{settings.engine}, model {settings.model}, {settings.precision} precision: {place}"
+    if extras:
+        shown += f", then {', '.join(extra.name for extra in extras)}"
     return Crew(devices, threads, chosen, shown, decoders)
 
 

@@ -20,13 +20,14 @@ from pydantic_settings import (
 
 from batch.errors import BadUsage
 from batch.sink_settings import SinkSettings
+from batch.stage_settings import StageSettings, stage_options, stage_problem
 
 STATE_NAME = "batch_state.json"
 FORMATS = ("json", "txt", "formatted", "srt", "vtt", "tsv")
 _SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
 
-class BatchSettings(SinkSettings, BaseSettings):
+class BatchSettings(StageSettings, SinkSettings, BaseSettings):
     """Transcribe a folder, a list or an address of recordings; run the same command again to go on.
 
     The first TERM or INT finishes what is in flight and exits with 75; a second one ends at once.
@@ -124,7 +125,8 @@ class BatchSettings(SinkSettings, BaseSettings):
     def format_names(self) -> tuple[str, ...]:
         """The wanted outputs; the JSON always, since all others can be made from it again."""
         chosen = [name.strip() for name in self.formats.split(",") if name.strip()]
-        return tuple(dict.fromkeys(["json", *chosen]))
+        proofread = ["formatted", "srt"] if self.refine else []
+        return tuple(dict.fromkeys(["json", *chosen, *proofread]))
 
     @property
     def shard_of(self) -> tuple[int, int]:
@@ -159,7 +161,7 @@ class BatchSettings(SinkSettings, BaseSettings):
     def options_hash(self) -> str:
         """A short name for everything that changes what is written about a recording."""
         names = ("engine", "model", "language", "mode", "beam", "words", "remove_fillers")
-        options = {name: getattr(self, name) for name in names}
+        options = {name: getattr(self, name) for name in names} | stage_options(self)
         for name in ("vocabulary", "replacements"):
             path: Path | None = getattr(self, name)
             options[name] = hashlib.sha256(path.read_bytes()).hexdigest() if path else None
@@ -175,6 +177,7 @@ class BatchSettings(SinkSettings, BaseSettings):
                 "webhook",
                 "email",
                 "smtp",
+                "refine_key_file",
                 "cache_dir",
                 "yes",
                 "metrics_port",
@@ -215,4 +218,4 @@ def _contradiction(settings: BatchSettings) -> str:
     part, parts = settings.shard_of
     if settings.shard and (not _SHARD.fullmatch(settings.shard) or part > parts):
         return f"--shard: expected i/N with i from 1 to N, got {settings.shard!r}"
-    return ""
+    return stage_problem(settings)

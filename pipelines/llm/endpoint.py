@@ -2,12 +2,12 @@
 
 Knows names only. The libraries of a protocol are imported when its adapter is opened, because a box
 that refines nothing need not have them. Keys come from the environment that each library documents
-(`OPENAI_API_KEY`; the AWS credential chain), never from a flag.
+(`OPENAI_API_KEY`; the AWS credential chain) or from a file that the caller has read, never from a flag.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from pipelines.errors import ModelNotFound
@@ -44,6 +44,8 @@ class Endpoint:
     answer_format: AnswerFormat = AnswerFormat.SCHEMA
     timeout_s: float = 120.0
     attempts: int = 5
+    key: str | None = field(default=None, repr=False)
+    """Instead of `OPENAI_API_KEY`."""
 
 
 def parse_model(name: str) -> tuple[Wire, str]:

@@ -28,7 +28,7 @@ class OpenAiModel:
         Raises:
             ModelRefused: OpenAI's own address without a key.
         """
-        key = os.environ.get("OPENAI_API_KEY")
+        key = endpoint.key or os.environ.get("OPENAI_API_KEY")
         if not key and endpoint.url is None:
             raise ModelRefused("set OPENAI_API_KEY, or give the address of a server of your own")
         self._endpoint = endpoint

@@ -71,3 +71,6 @@ class LanguageModel(Protocol):
             ModelRefused: the endpoint says no.
             BadAnswer: the reply has no content that could be JSON.
         """
+
+    def close(self) -> None:
+        """Let go of what it holds."""

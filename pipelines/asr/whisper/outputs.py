@@ -1,6 +1,7 @@
-"""The files of a transcript: JSON, text, formatted text, SRT, WebVTT and TSV.
+"""The files of a transcript: JSON, text, formatted text, SRT, WebVTT and TSV; turns of speakers, a summary.
 
     talk.mp3.json  talk.mp3.txt  talk.mp3_formatted.txt  talk.mp3.srt  talk.mp3.vtt  talk.mp3.tsv
+    talk.mp3.rttm  talk.mp3.summary.txt
 
 All come from one result, and the JSON holds it whole: any other form can be made from it again without the
 model. A file appears complete or not at all.
@@ -13,9 +14,10 @@ import io
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Self
 
+from pipelines.asr.diarize.turns import Turn, to_rttm
 from pipelines.asr.whisper.corrections import Change, ChangeKind, Corrected
 from pipelines.asr.whisper.segments import text_of
 from pipelines.asr.whisper.transcript import Segment, Transcript
@@ -36,6 +38,12 @@ class Result:
     source: str
     """The recording, as the user names it."""
     engine: Mapping[str, str]
+    turns: tuple[Turn, ...] | None = None
+    """Who speaks when; None if nobody has found out."""
+    summary: str | None = None
+    """Empty where one was wanted and could not be made."""
+    warnings: tuple[Mapping[str, str], ...] = ()
+    """Optional things that were not done: `step`, `code`, `message`."""
 
     @classmethod
     def parse(cls, fields: Mapping[str, Any]) -> Self:
@@ -52,11 +60,21 @@ class Result:
             has_fillers_removed=fields["fillers_removed"],
             changes=changes,
         )
-        return cls(corrected, fields["source"], fields["engine"])
+        turns = fields.get("turns")
+        return cls(
+            corrected,
+            fields["source"],
+            fields["engine"],
+            None if turns is None else tuple(Turn(**turn) for turn in turns),
+            fields.get("summary"),
+            tuple(fields.get("warnings", ())),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """The transcript's own fields, and beside them what was corrected."""
         corrected = self.corrected
+        wanted: dict[str, Any] = {"summary": self.summary, "warnings": list(self.warnings) or None}
+        wanted["turns"] = None if self.turns is None else [asdict(turn) for turn in self.turns]
         return {
             "source": self.source,
             "engine": dict(self.engine),
@@ -65,6 +83,7 @@ class Result:
             "vocab_enhanced": corrected.is_vocab_enhanced,
             "fillers_removed": corrected.has_fillers_removed,
             "changes": [asdict(change) for change in corrected.changes],
+            **{name: value for name, value in wanted.items() if value is not None},
         }
 
 
@@ -184,6 +203,16 @@ def _tsv(result: Result) -> str:
     return file.getvalue()
 
 
+def _rttm(result: Result) -> str:
+    # A line of comment where nobody speaks: an empty file would look like one that was never finished.
+    name = PurePosixPath(result.source).name
+    return to_rttm(result.turns or (), name) or ";; nobody speaks\n"
+
+
+def _summary(result: Result) -> str:
+    return f"{result.summary or ''}\n"
+
+
 FORMATS: Mapping[str, tuple[str, Callable[[Result], str]]] = {
     "json": (".json", _json),
     "txt": (".txt", _text),
@@ -191,5 +220,18 @@ FORMATS: Mapping[str, tuple[str, Callable[[Result], str]]] = {
     "srt": (".srt", _srt),
     "vtt": (".vtt", _vtt),
     "tsv": (".tsv", _tsv),
+    "rttm": (".rttm", _rttm),
+    "summary": (".summary.txt", _summary),
 }
-"""By the words of `--formats`: the ending of the file's name, and what writes it."""
+"""By the words of `--formats`, and of the stages that there may have been: the ending of the file's name, and
+what writes it."""
+
+
+ADDED_FORMATS = ("rttm", "summary")
+"""Those that only some results have."""
+
+
+def added_formats(result: Result) -> tuple[str, ...]:
+    """The added forms that this result has."""
+    has = (result.turns is not None, bool(result.summary))
+    return tuple(name for name, is_there in zip(ADDED_FORMATS, has, strict=True) if is_there)
