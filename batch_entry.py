@@ -2,6 +2,7 @@
 
 python batch_entry.py --input FOLDER [--output FOLDER] [-m MODEL]     transcribe, or go on
 python batch_entry.py merge --state WHOLE.json PART.json …            join the states of shards
+python batch_entry.py search --database transcripts.sqlite3 QUESTION   find passages in the transcripts
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if argv[:1] == ["merge"]:
             return merge_states(argv[1:])
+        if argv[:1] == ["search"]:
+            return search_transcripts(argv[1:])
         return transcribe(load_settings(argv))
     except BatchError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
@@ -68,6 +71,36 @@ def merge_states(argv: Sequence[str]) -> int:
     options = parser.parse_args(argv)
     count = merge(options.parts, options.state)
     print(f"{options.state} knows {count} files.")
+    return 0
+
+
+def search_transcripts(argv: Sequence[str]) -> int:
+    """Find the passages nearest in meaning, or those with certain words."""
+    from batch.search import Search, find, shown
+    from batch.sink_settings import DATABASE_NAME
+
+    parser = argparse.ArgumentParser(
+        prog=f"{PROGRAM} search", description=search_transcripts.__doc__
+    )
+    parser.add_argument("question", nargs="+", help="what is looked for")
+    parser.add_argument("--database", default=DATABASE_NAME, help="URL or path; %(default)s")
+    parser.add_argument("--words", action="store_true", help="passages with all of these words")
+    parser.add_argument("--most", type=int, default=10, help="passages to show; %(default)s")
+    parser.add_argument("--embeddings", help="one of several sentence models, or where it is now")
+    models = BatchSettings.model_fields["cache_dir"].default
+    parser.add_argument("--cache-dir", type=Path, default=models, help="models of a hub")
+    parser.add_argument("--json", action="store_true", help="one JSON object per passage")
+    told = parser.parse_args(argv)
+    search = Search(
+        question=tuple(told.question),
+        database=told.database,
+        cache_dir=told.cache_dir,
+        has_words=told.words,
+        most=told.most,
+        model=told.embeddings,
+    )
+    for line in shown(find(search), is_json=told.json):
+        print(line)
     return 0
 
 

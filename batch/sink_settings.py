@@ -51,6 +51,12 @@ def database_of(settings: SinkSettings, output_dir: Path) -> str | None:
     return settings.database if has_scheme else str(Path(settings.database).resolve())
 
 
+def sentence_model_of(settings: SinkSettings) -> str | None:
+    """The sentence model under the name that its vectors are stored with: the same from any folder."""
+    name = settings.embeddings
+    return str(Path(name).resolve()) if name and Path(name).exists() else name
+
+
 def asset_id_of(settings: SinkSettings, name: str) -> str:
     """What a recording is called in a database that may hold several collections."""
     return f"{settings.collection}/{name}" if settings.collection else name
@@ -63,7 +69,7 @@ def marks(settings: SinkSettings, output_dir: Path) -> Mapping[str, str]:
     wanted = {
         ENTITIES: (settings.entities,),
         DATABASE: stored if place else (None,),
-        EMBEDDINGS: (settings.embeddings, *stored),
+        EMBEDDINGS: (sentence_model_of(settings), *stored),
         UPLOAD: (settings.upload,),
     }
     return {name: _short(options) for name, options in wanted.items() if options[0]}

@@ -6,6 +6,7 @@ Services are asked from here, with the AWS chain's credentials; what loads a mod
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -16,7 +17,14 @@ from batch.errors import CannotRun
 from batch.flow import Warned
 from batch.handed import Handed
 from batch.settings import BatchSettings
-from batch.sink_settings import DATABASE, EMBEDDINGS, ENTITIES, UPLOAD, database_of
+from batch.sink_settings import (
+    DATABASE,
+    EMBEDDINGS,
+    ENTITIES,
+    UPLOAD,
+    database_of,
+    sentence_model_of,
+)
 from gitlab_jobs.model_source import ModelUnavailable, local_base
 from pipelines.sinks.record import SinkFailed
 from runner.executors import Site, warm_executor
@@ -144,11 +152,14 @@ class ArchiveStep:
                 self._scratch.mkdir(parents=True, exist_ok=True)
                 options = {"database": self._database, "model": self._model()}
                 task = TaskSpec("batch.sink_tasks:Archive", options, import_paths=(ROOT,))
-                self._pool = warm_executor(task, Site(self._scratch))
+                # The child has a home of its own; where a password is kept is no secret.
+                keys = os.environ.get("PGPASSFILE", str(Path.home() / ".pgpass"))
+                site = Site(self._scratch, environment={"PGPASSFILE": keys})
+                self._pool = warm_executor(task, site)
             return self._pool
 
     def _model(self) -> JsonObject | None:
-        name = self._settings.embeddings
+        name = sentence_model_of(self._settings)
         if not name:
             return None
         try:

@@ -23,8 +23,10 @@ from sqlalchemy import (
     create_engine,
     delete,
     event,
+    func,
     insert,
     inspect,
+    literal,
     select,
     text,
 )
@@ -35,6 +37,8 @@ from pipelines.sinks.record import Record, SinkFailed, texts
 from pipelines.sinks.schema import Tables, VectorBytes
 
 BATCH_ROWS = 2000
+_SCHEMA_LOCK = 0x5343_5249
+"""Any number that nobody else in the database uses for a lock."""
 
 
 class Encoder(Protocol):
@@ -66,13 +70,14 @@ class TranscriptDatabase:
 
         Args:
             url: an SQLAlchemy URL, or a path for SQLite.
-            encoder: makes vectors of passages; without one nothing can be searched by meaning.
+            encoder: makes vectors of passages; without one nothing can be searched by meaning. May be
+                given later.
 
         Raises:
             SinkFailed: no such database, or no rights in it.
         """
         address = url if "://" in url else f"sqlite:///{Path(url)}"
-        self._encoder = encoder
+        self.encoder = encoder
         with _as_sink_failure():
             self._engine = _engine(address)
             self._has_pgvector, self._tables = self._prepare()
@@ -120,15 +125,44 @@ class TranscriptDatabase:
         with _as_sink_failure(), self._engine.connect() as connection:
             return set(connection.scalars(select(self._tables.recordings.c.asset_id)))
 
+    def models(self) -> dict[str, int]:
+        """How many recordings have vectors, by the sentence model that made them.
+
+        Raises:
+            SinkFailed: the database is out of reach.
+        """
+        model = self._tables.recordings.c.embedding_model
+        counted = select(model, func.count()).where(model.is_not(None)).group_by(model)
+        with _as_sink_failure(), self._engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(counted)}
+
+    def containing(self, words: Sequence[str], most: int = 10) -> list[Hit]:
+        """Find the passages with all these words in them, whatever their case; in the order of names and times.
+
+        Raises:
+            SinkFailed: the database is out of reach.
+        """
+        passages, recordings = self._tables.passages, self._tables.recordings
+        wanted = (passages.c.text.icontains(word, autoescape=True) for word in words)
+        rows = (
+            select(literal(1.0), *self._columns())
+            .join_from(passages, recordings)
+            .where(*wanted)
+            .order_by(recordings.c.name, passages.c.number)
+            .limit(most)
+        )
+        with _as_sink_failure(), self._engine.connect() as connection:
+            return [Hit(*row) for row in connection.execute(rows)]
+
     def search(self, question: str, most: int = 10) -> list[Hit]:
         """Find the passages nearest in meaning, best first.
 
         Raises:
             SinkFailed: no encoder was given, or the database is out of reach.
         """
-        if self._encoder is None:
+        if self.encoder is None:
             raise SinkFailed("searching by meaning needs a sentence model: name one")
-        wanted = self._encoder.encode([question])[0]
+        wanted = self.encoder.encode([question])[0]
         with _as_sink_failure(), self._engine.connect() as connection:
             find = self._nearest_there if self._has_pgvector else self._nearest_here
             return find(connection, wanted, most)
@@ -139,7 +173,11 @@ class TranscriptDatabase:
             has_pgvector = _enable_pgvector(self._engine)
         vector: TypeEngine[Any] = Vector() if has_pgvector else VectorBytes()
         tables = Tables(vector)
-        tables.metadata.create_all(self._engine)
+        with self._engine.begin() as connection:
+            if self._engine.dialect.name == "postgresql":
+                # Two runners that begin together would both find no tables, and one of them fail.
+                connection.execute(select(func.pg_advisory_xact_lock(_SCHEMA_LOCK)))
+            tables.metadata.create_all(connection)
         stored = {
             column["name"]: column["type"]
             for column in inspect(self._engine).get_columns("passages")
@@ -157,15 +195,15 @@ class TranscriptDatabase:
             "duration_s": record.duration_s,
             "text": record.text,
             "summary": record.summary,
-            "embedding_model": self._encoder.name if self._encoder else None,
+            "embedding_model": self.encoder.name if self.encoder else None,
         }
 
     def _passage_rows(self, record: Record) -> list[dict[str, Any]]:
         if not record.passages:
             return []
         vectors: Sequence[Any] = [None] * len(record.passages)
-        if self._encoder:
-            vectors = list(self._encoder.encode(texts(record.passages)))
+        if self.encoder:
+            vectors = list(self.encoder.encode(texts(record.passages)))
         return [
             {
                 "asset_id": record.asset_id,
@@ -213,7 +251,7 @@ class TranscriptDatabase:
 
     def _model(self) -> str | None:
         """Vectors of another model mean something else."""
-        return self._encoder.name if self._encoder else None
+        return self.encoder.name if self.encoder else None
 
 
 def _engine(address: str) -> Engine:
