@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from types import TracebackType
@@ -89,6 +89,15 @@ class Display(AbstractContextManager["Display"]):
         elif not self._is_json:
             for warned in outcome.warnings:
                 self._warn(outcome.asset.name, warned)
+
+    def rebuilt(self, name: str, warnings: Sequence[Warned]) -> None:
+        """Tell about a file whose lost outputs were made again."""
+        if self._is_json:
+            listed = [asdict(warned) for warned in warnings]
+            self._emit({"event": "rebuilt", "name": name, "warnings": listed})
+            return
+        for warned in warnings:
+            self._warn(name, warned)
 
     def stored(self, stored: Stored) -> None:
         """Tell which sinks took a finished transcript."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,12 +23,15 @@ from batch.flow import Flow, Outcome
 from batch.metrics import metrics_served
 from batch.packing import Pack, pack
 from batch.record import Record, Status
+from batch.remote import USER_CANCELED, begun
+from batch.remote_crew import RemoteCrew
 from batch.resume import Outputs, Plan, Wishes, make_plan
 from batch.settings import BatchSettings
 from batch.shards import shard
 from batch.sink_work import SinkWork
 from batch.sinks import Sinks
 from batch.source import Asset, discover, read_assets
+from batch.stage_settings import wanted_steps
 from batch.staged import StagedFlow
 from batch.state_file import StateFile, read_state
 from batch.tally import Tally
@@ -39,6 +43,7 @@ EXIT_DONE = 0
 EXIT_AGAIN = 75
 """Interrupted, or failures are left that another run may repair."""
 EXIT_PARTIAL = 80
+REBUILT_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +86,20 @@ class Batch:
         Raises:
             BatchError: the run cannot begin.
         """
-        found = self._found()
+        with opened(self._settings) as after:
+            self._writer.after = after
+            return self._run(self._found())
+
+    def _run(self, found: Sequence[Asset]) -> Ended:
         if self._settings.dry_run:
             plan = self._plan(found, read_state(self._settings.state_path))
             self._say_plan(plan)
             return Ended(EXIT_DONE, {"todo": len(plan.todo)})
-        with StateFile(self._settings.state_path) as state, opened(self._settings) as after:
-            self._writer.after = after
+        with StateFile(self._settings.state_path) as state:
             state.options = self._settings.shown()
             state.records = self._migrated(state.records, found)
             plan = self._plan(found, state.records)
             self._say_plan(plan)
-            for asset in plan.rebuild:
-                self._writer.rebuild(asset)
             for name in plan.missing:
                 state.put(name, replace(state.records[name], status=Status.MISSING))
             for name in plan.returned:
@@ -118,7 +124,12 @@ class Batch:
             retry_failed=settings.retry_failed,
             retry_canceled=settings.retry_canceled,
         )
-        outputs = Outputs(self._writer.are_whole, self._writer.can_rebuild)
+
+        def are_whole(asset: Asset) -> bool:
+            record = records.get(asset.name)
+            return self._writer.are_whole(asset, record.outputs if record else ())
+
+        outputs = Outputs(are_whole, self._writer.can_rebuild)
         there = {asset.name for asset in found}
         return make_plan(mine, there, records, wishes, outputs)
 
@@ -148,15 +159,36 @@ class Batch:
         self._display.say(
             "plan", "; ".join(words) or "nothing found", todo=len(plan.todo), reasons=reasons
         )
+        steps = wanted_steps(self._settings)
+        if steps:
+            shown = f"Besides its transcript, each recording gets: {'; '.join(steps)}"
+            self._display.say("steps", shown, steps=steps)
+
+    def _rebuild(self, assets: Sequence[Asset], tally: Tally) -> None:
+        """Make lost outputs again, several at once, since a part of them may wait for somebody else."""
+        at_once = max([REBUILT_AT_ONCE, *(one.at_once for one in self._writer.after)])
+        with ThreadPoolExecutor(at_once, "rebuilding") as pool:
+            futures = {pool.submit(self._writer.rebuild, asset): asset for asset in assets}
+            for future in as_completed(futures):
+                if self._wants_stop:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                if not future.cancelled():
+                    tally.warn(future.result())
+                    self._display.rebuilt(futures[future].name, future.result())
+
+    @property
+    def _wants_stop(self) -> bool:
+        return self._signals.wants_stop or self._signals.wants_drain
 
     def _carry(self, plan: Plan, state: StateFile, scratch: Path, sinks: SinkWork) -> Ended:
         tally = Tally(len(plan.todo), time.monotonic())
         self._writer.after = (*self._writer.after, *self._handing_over(sinks))
         try:
+            self._rebuild(plan.rebuild, tally)
             sinks.catch_up(plan.kept, self._writer.outputs, is_redone=self._settings.redo_sinks)
             if plan.todo:
                 self._transcribe(plan.todo, state, scratch, sinks, tally)
-            sinks.finish(tally, lambda: self._signals.wants_stop or self._signals.wants_drain)
+            sinks.finish(tally, lambda: self._wants_stop)
         finally:
             sinks.close(tally, at_once=self._signals.wants_end_now)
         code = self._exit_code(state)
@@ -182,19 +214,25 @@ class Batch:
         sinks: SinkWork,
         tally: Tally,
     ) -> None:
-        crew = choose_crew(self._settings, self._tasks)
+        crew = self._crew()
         self._display.say("crew", crew.shown, crew=crew.shown)
         try:
-            with metrics_served(self._settings, crew) as address:
+            with metrics_served(self._settings, crew.statuses) as address:
                 if address is not None:
                     self._display.say("metrics", f"metrics on {address}", address=address)
                 self._work(crew, scratch, todo, state, sinks, tally)
         finally:
             crew.close(0.0)
 
+    def _crew(self) -> Crew | RemoteCrew:
+        """Who does the work: this machine, or a controller's worker."""
+        if self._settings.remote:
+            return RemoteCrew(self._settings)
+        return choose_crew(self._settings, self._tasks)
+
     def _work(
         self,
-        crew: Crew,
+        crew: Crew | RemoteCrew,
         scratch: Path,
         todo: Sequence[Asset],
         state: StateFile,
@@ -210,11 +248,9 @@ class Batch:
             self._display.progress(tally)
             if self._signals.wants_end_now:
                 crew.close(0.0)
-            wants_stop = self._signals.wants_stop or self._signals.wants_drain
-            return wants_stop or self._has_given_up
+            return self._wants_stop or self._has_given_up
 
-        packs = pack(todo, self._settings.pack)
-        for outcome in self._outcomes(crew, scratch, packs, begin, should_stop):
+        for outcome in self._outcomes(crew, scratch, todo, state, begin, should_stop):
             state.put(outcome.asset.name, self._ended(outcome, state.records[outcome.asset.name]))
             if not outcome.is_interrupted:
                 tally.count(outcome)
@@ -223,13 +259,18 @@ class Batch:
 
     def _outcomes(
         self,
-        crew: Crew,
+        crew: Crew | RemoteCrew,
         scratch: Path,
-        packs: Iterator[Pack],
+        todo: Sequence[Asset],
+        state: StateFile,
         begin: Callable[[Pack], None],
         should_stop: Callable[[], bool],
     ) -> Iterator[Outcome]:
         settings = self._settings
+        if isinstance(crew, RemoteCrew):
+            remote = crew.flow(self._writer.write, scratch / "remote", state)
+            return remote.run(pack(todo, 1), begin, should_stop)
+        packs = pack(todo, settings.pack)
         if settings.isolation == "pool":
             finishing = max((one.at_once for one in self._writer.after), default=0)
             in_flight = settings.parallel or crew.in_flight + finishing
@@ -241,7 +282,7 @@ class Batch:
         return staged.run(packs, begin, should_stop)
 
     def _begun(self, asset: Asset, before: Record | None) -> Record:
-        return Record(
+        fresh = Record(
             status=Status.RUNNING,
             path=asset.location,
             size=asset.size,
@@ -249,20 +290,21 @@ class Batch:
             attempts=(before.attempts if before else 0) + 1,
             options_hash=self._hash,
         )
+        return begun(fresh, before) if self._settings.remote else fresh
 
-    def _ended(self, outcome: Outcome, begun: Record) -> Record:
+    def _ended(self, outcome: Outcome, before: Record) -> Record:
         if outcome.is_interrupted:
-            return replace(begun, status=Status.PENDING, attempts=begun.attempts - 1)
+            return replace(before, status=Status.PENDING, attempts=before.attempts - 1)
         if outcome.code is not None:
             return replace(
-                begun,
-                status=Status.FAILED,
+                before,
+                status=Status.CANCELED if outcome.code == USER_CANCELED else Status.FAILED,
                 error_code=outcome.code,
                 error_message=outcome.message,
                 elapsed_s=outcome.elapsed_s,
             )
         return replace(
-            begun,
+            before,
             status=Status.COMPLETE,
             outputs=outcome.outputs,
             audio_s=outcome.audio_s,

@@ -111,6 +111,21 @@ def stage_options(settings: StageSettings) -> dict[str, Any]:
     return options
 
 
+def wanted_steps(settings: StageSettings) -> list[str]:
+    """What is wanted besides the transcript, in words and in its order."""
+    steps = []
+    if settings.align:
+        steps.append(f"times of words by {settings.align}")
+    if settings.diarization:
+        count = settings.speakers or "as many as are heard"
+        steps.append(f"speakers by {settings.diarizer} ({count}), RTTM")
+    if settings.summary:
+        steps.append(f"a summary by {settings.summary}")
+    if settings.refine:
+        steps.append(f"a copy proofread by {settings.refine_model or settings.refine}")
+    return steps
+
+
 def stage_problem(settings: StageSettings) -> str:
     """What of these flags cannot be meant; empty if all can."""
     if settings.speakers and not settings.diarization:
