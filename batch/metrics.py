@@ -12,16 +12,15 @@ from contextlib import ExitStack, contextmanager
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from batch.crew import Crew
 from batch.errors import CannotRun
 from batch.settings import BatchSettings
 from runner.gpu import inventory
-from runner.metrics import GpuCollector, PoolCollector
+from runner.metrics import GpuCollector, PoolCollector, Statuses
 from runner.metrics_server import serving
 
 
 @contextmanager
-def metrics_served(settings: BatchSettings, crew: Crew) -> Iterator[str | None]:
+def metrics_served(settings: BatchSettings, statuses: Statuses) -> Iterator[str | None]:
     """Answer scrapes inside the block; yields the address, or None if nobody wants one.
 
     Raises:
@@ -31,7 +30,7 @@ def metrics_served(settings: BatchSettings, crew: Crew) -> Iterator[str | None]:
         yield None
         return
     registry = CollectorRegistry()
-    registry.register(PoolCollector(crew.statuses))
+    registry.register(PoolCollector(statuses))
     registry.register(GpuCollector(inventory))
     ProcessCollector(registry=registry)
     host = settings.metrics_host

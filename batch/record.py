@@ -34,6 +34,11 @@ RETRYABLE = frozenset(
         "GPU_ERROR",
         "DISK_FULL",
         "NO_PROGRESS",
+        "REMOTE_FAILED",
+        "REMOTE_WORKER_CAPACITY",
+        "REMOTE_WORKER_TIMEOUT",
+        "REMOTE_WORKER_UNAUTHORIZED",
+        "REMOTE_WORKER_UNREACHABLE",
         "RUNNER_INTERRUPTED",
         "INTERNAL",
     }

@@ -23,6 +23,8 @@ from batch.record import Record
 
 SCHEMA = "batch-state"
 VERSION = 2
+_NOT_KEPT = frozenset({"options", "updatedAt", "session", "csrfToken"})
+"""Written anew, or, as secrets of version 1, not any more: see `batch.session_file`."""
 CHECKPOINT_CHANGES = 500
 CHECKPOINT_S = 30.0
 CHECKPOINT_SHARE = 0.05
@@ -141,7 +143,7 @@ def _load(path: Path, journal_path: Path) -> tuple[dict[str, Any], dict[str, Rec
         raise BadData(
             f"{path} is no state of a batch: {error}", "move it away to start anew"
         ) from error
-    return {k: v for k, v in content.items() if k not in ("options", "updatedAt")}, records
+    return {k: v for k, v in content.items() if k not in _NOT_KEPT}, records
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,0 +1,195 @@
+"""Recordings through a controller's worker instead of this machine's: sent, followed, and written here as always.
+
+    asset ─► the controller knows its job? ─► follow it
+                 └─ no ─► upload ─► job (same key, same job) ─► follow ─► result ─► write
+
+A stop leaves what is under way to the controller; the next run follows it. Threads work, the caller's thread notes:
+only it may touch the state.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from batch.controller import FINAL, Controller
+from batch.fetch import FetchFailed, local_path
+from batch.flow import POLL_S, Heard, Outcome, Write
+from batch.packing import Pack
+from batch.peer import Answered, PeerError, Stopped
+from batch.record import Record, Status
+from batch.source import Asset
+
+DEFAULT_PARALLEL = 4
+"""Enough to keep a worker of one place busy while the next recordings travel."""
+REMOTE = "remote"
+"""The execution mode in a record."""
+USER_CANCELED = "USER_CANCELED"
+UNREACHABLE = "REMOTE_WORKER_UNREACHABLE"
+_HIDDEN = frozenset({"RUNNER_INTERRUPTED"})
+"""Codes of the worker that would mean something else here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What every job of a run asks for."""
+
+    options: Mapping[str, Any]
+    options_hash: str
+
+
+class Keeping(Protocol):
+    """What is known about files; asked and told in the caller's thread alone."""
+
+    @property
+    def records(self) -> Mapping[str, Record]:
+        """By name."""
+
+    def put(self, name: str, record: Record) -> None:
+        """Note something new."""
+
+
+def begun(fresh: Record, before: Record | None) -> Record:
+    """The record of a file that begins: as an interrupted run left it, if its job can be followed.
+
+    The number of attempts is part of the job's key, so that a followed file finds the same job.
+    """
+    if (
+        before is not None
+        and before.status is Status.RUNNING
+        and before.execution_mode == REMOTE
+        and (before.size, before.mtime_ns) == (fresh.size, fresh.mtime_ns)
+        and before.options_hash == fresh.options_hash
+    ):
+        return before
+    return replace(fresh, execution_mode=REMOTE)
+
+
+class RemoteFlow:
+    """Follows many recordings at a time."""
+
+    def __init__(
+        self,
+        controller: Controller,
+        wanted: Wanted,
+        write: Write,
+        scratch: Path,
+        keeping: Keeping,
+        parallel: int,
+    ) -> None:
+        """Describe the flow.
+
+        Args:
+            controller: open.
+            wanted: the options.
+            write: turns a transcript into files.
+            scratch: for what is on its way.
+            keeping: gets uploads and jobs as soon as they are known.
+            parallel: recordings at a time; 0 for a good number.
+        """
+        self._controller = controller
+        self._wanted = wanted
+        self._write = write
+        self._scratch = scratch
+        self._keeping = keeping
+        self._parallel = parallel or DEFAULT_PARALLEL
+        self._notes: queue.SimpleQueue[tuple[str, dict[str, Any]]] = queue.SimpleQueue()
+        self._is_stopping = False
+
+    def run(
+        self,
+        packs: Iterable[Pack],
+        on_begin: Callable[[Pack], None],
+        should_stop: Callable[[], bool],
+    ) -> Iterator[Outcome]:
+        """Yield each recording's outcome as it comes.
+
+        Args:
+            packs: of one recording each.
+            on_begin: called in this thread before a pack starts.
+            should_stop: asked often; once true, what is under way is left to the controller.
+        """
+        source = iter(packs)
+        running: set[Future[Outcome | None]] = set()
+        with ThreadPoolExecutor(self._parallel, "follower") as followers:
+            while True:
+                self._is_stopping = should_stop() or self._is_stopping
+                free = 0 if self._is_stopping else self._parallel - len(running)
+                for pack in itertools.islice(source, free):
+                    on_begin(pack)
+                    (asset,) = pack.assets
+                    record = self._keeping.records[asset.name]
+                    running.add(followers.submit(self._carry, asset, record))
+                if not running:
+                    return
+                done, running = wait(running, POLL_S, FIRST_COMPLETED)
+                self._note()
+                yield from filter(None, (future.result() for future in done))
+
+    def _note(self) -> None:
+        while not self._notes.empty():
+            name, news = self._notes.get()
+            self._keeping.put(name, replace(self._keeping.records[name], **news))
+
+    def _carry(self, asset: Asset, record: Record) -> Outcome | None:
+        """Take one recording through; None if it was left to the controller."""
+        begun = time.monotonic()
+        try:
+            outcome = self._outcome(asset, record)
+        except Stopped:
+            return None
+        except FetchFailed as error:
+            outcome = Outcome(asset, code=error.code, message=str(error))
+        except Answered as error:
+            outcome = Outcome(asset, code=error.code, message=error.detail)
+        except PeerError as error:
+            if self._is_stopping:
+                return None
+            outcome = Outcome(asset, code=UNREACHABLE, message=str(error))
+        except OSError as error:
+            outcome = Outcome(asset, code="INPUT_MISSING", message=str(error))
+        return replace(outcome, elapsed_s=round(time.monotonic() - begun, 3))
+
+    def _outcome(self, asset: Asset, record: Record) -> Outcome:
+        job = self._controller.find(record.job_id) if record.job_id else None
+        if job is None:
+            job = self._create(asset, record)
+        while job["status"] not in FINAL:
+            if self._is_stopping:
+                raise Stopped
+            job = self._controller.wait(job["id"])
+        if job["status"] != "complete":
+            told = job["workerErrorCode"]
+            code = job["lastErrorCode"] if told is None or told in _HIDDEN else told
+            return Outcome(asset, code=code, message=job["lastErrorMessage"] or job["status"])
+        return self._written(asset, job)
+
+    def _create(self, asset: Asset, record: Record) -> dict[str, Any]:
+        folder = self._scratch / f"{time.monotonic_ns()}"
+        folder.mkdir()
+        path = local_path(asset, folder, 0)
+        if not path.stat().st_size:
+            raise FetchFailed("AUDIO_UNREADABLE", "it is empty")
+        sent = self._controller.send(path, asset.name)
+        self._notes.put((asset.name, {"upload_id": sent.upload_id}))
+        if path.parent == folder:
+            path.unlink()
+        key = f"{asset.name} {self._wanted.options_hash} {record.attempts}"
+        job = self._controller.create(sent, asset.name, self._wanted.options, key)
+        self._notes.put((asset.name, {"job_id": job["id"]}))
+        return job
+
+    def _written(self, asset: Asset, job: Mapping[str, Any]) -> Outcome:
+        result = json.loads(self._controller.result(job["id"]))
+        path = self._scratch / f"{job['id']}.json"
+        path.write_text(json.dumps(result["transcript"]), encoding="utf-8")
+        outcome = self._write(asset, Heard(transcript=path, engine=result["engine"]))
+        path.unlink()
+        return replace(outcome, audio_s=job["result"]["audioSeconds"])

@@ -1,0 +1,64 @@
+"""The HTTP servers: argv and environment in, exit code out; decides nothing itself.
+
+python server_entry.py worker        transcribes on this machine for controllers
+python server_entry.py controller    takes recordings and has a worker do them
+
+Imports settings only until the command line is understood, so that `--help` answers at once. Never imports
+torch, numpy or a model library: those live in the worker's children.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from runner.program import run_program
+from web.errors import ServerError
+
+PROGRAM = "server_entry.py"
+EXIT_USAGE = 64
+
+
+def main(argv: Sequence[str]) -> int:
+    """Serve; returns the exit code."""
+    try:
+        if argv[:1] == ["worker"]:
+            return serve_worker(argv[1:])
+        if argv[:1] == ["controller"]:
+            return serve_controller(argv[1:])
+    except ServerError as error:
+        print(f"{PROGRAM}: {error}", file=sys.stderr)
+        if error.hint:
+            print(f"hint: {error.hint}", file=sys.stderr)
+        return error.exit_code
+    is_help = argv[:1] in (["--help"], ["-h"])
+    print(__doc__, file=sys.stdout if is_help else sys.stderr)
+    return 0 if is_help else EXIT_USAGE
+
+
+def serve_worker(argv: Sequence[str]) -> int:
+    """The GPU machine's side."""
+    from web.settings import WorkerSettings, load_settings
+
+    settings = load_settings(WorkerSettings, argv)
+    from batch.errors import BatchError
+    from web import worker
+
+    try:
+        return worker.run(settings)
+    except BatchError as error:
+        raise ServerError(str(error), error.hint, error.exit_code) from error
+
+
+def serve_controller(argv: Sequence[str]) -> int:
+    """The side that clients see."""
+    from web.settings import ControllerSettings, load_settings
+
+    settings = load_settings(ControllerSettings, argv)
+    from web import controller
+
+    return controller.run(settings)
+
+
+if __name__ == "__main__":
+    run_program(main)

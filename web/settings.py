@@ -1,0 +1,223 @@
+"""What an operator can set on worker and controller: flags, environment, TOML file, default, in this order.
+
+The environment names are those of the design documents (`WORKER_…`, `REMOTE_WORKER_…`). Starts nothing.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    CliSettingsSource,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from web.errors import BadSettings
+
+EXIT_USAGE = 64
+EXIT_NO_INPUT = 66
+MEGABYTE = 1_000_000
+CONFIG_VARIABLE = "SCRIPTORIUM_CONFIG"
+_CACHE = Path.home() / ".cache" / "scriptorium"
+
+
+class ServerSettings(BaseSettings):
+    """What both servers have; `settings_customise_sources` sets the order of the sources."""
+
+    model_config = SettingsConfigDict(
+        frozen=True,
+        extra="forbid",
+        env_ignore_empty=True,
+        cli_kebab_case=True,
+        cli_implicit_flags="toggle",
+        cli_hide_none_type=True,
+        cli_avoid_json=True,
+        cli_exit_on_error=False,
+    )
+
+    host: str = Field("127.0.0.1", description="interface to listen on")
+    config: Path | None = Field(None, description="TOML file with these same names")
+    keep_hours: float = Field(
+        48.0, gt=0, description="finished jobs, results and unused uploads stay so long"
+    )
+    grace_s: float = Field(30.0, ge=0, description="seconds that running work gets on a stop")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much")
+    log_format: Literal["text", "json"] = Field("text", description="form of a log line")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach the server."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return False
+
+
+class WorkerSettings(ServerSettings):
+    """Transcribes what controllers send: `python server_entry.py worker`.
+
+    Every flag is also an environment variable (WORKER_TOKEN, WORKER_MODEL, …) and a key of the
+    --config file. One SIGTERM takes no more jobs, gives running ones --grace-s and ends; SIGQUIT lets
+    them finish.
+
+    Example: WORKER_TOKEN=… server_entry.py worker --model large-v3 --max-concurrent-jobs 2
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="WORKER_", cli_prog_name="server_entry.py worker", protected_namespaces=()
+    )
+
+    port: int = Field(8477, ge=0, le=65535, description="0: any free one")
+    token: SecretStr | None = Field(
+        None,
+        description="what controllers must show; the process list shows it: prefer WORKER_TOKEN",
+    )
+    data_dir: Path = Field(Path("worker-data"), description="uploads, jobs and results")
+    max_concurrent_jobs: int = Field(
+        1, ge=1, le=64, description="jobs at once, each a loaded model"
+    )
+    model: str = Field("large-v3", description='name, directory, or "tiny" (bundled)')
+    max_file_mb: int = Field(2000, ge=1, description="largest recording, in MB")
+    ping_public: bool = Field(default=False, description="answer /v1/ping without the token")
+    engine: Literal["faster-whisper", "openai-whisper"] = "faster-whisper"
+    precision: str = Field("auto", description="auto, float32, float16, bfloat16, int8")
+    gpus: str = Field("", description='GPUs by number, "0,1"; default: all; "none": the CPU')
+    cache_dir: Path = Field(_CACHE, description="models of a hub")
+
+
+class ControllerSettings(ServerSettings):
+    """Takes uploads and jobs, and gives them to a worker: `python server_entry.py controller`.
+
+    Every flag is also an environment variable (REMOTE_WORKER_URL, CONTROLLER_PORT, …) and a key of
+    the --config file. A stop leaves running jobs with the worker; the next start follows them.
+
+    Example: REMOTE_WORKER_TOKEN=… server_entry.py controller --remote-worker-url http://gpu1:8477
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="CONTROLLER_", cli_prog_name="server_entry.py controller"
+    )
+
+    port: int = Field(8476, ge=0, le=65535, description="0: any free one")
+    data_dir: Path = Field(Path("controller-data"), description="uploads, jobs and results")
+    max_file_mb: int = Field(2000, ge=1, description="largest recording, in MB")
+    remote_worker_url: AnyHttpUrl | None = Field(
+        None, description="the worker, e.g. http://gpu-server:8477"
+    )
+    remote_worker_token: SecretStr | None = Field(
+        None, description="the worker's token; prefer the environment"
+    )
+    remote_worker_mode: Literal["off", "required"] = Field(
+        "off", description="off: jobs are refused; required: the worker does them"
+    )
+    remote_worker_timeout_seconds: float = Field(
+        3600, gt=0, description="longest time a job may run"
+    )
+    remote_worker_poll_seconds: float = Field(
+        5, gt=0, description="longest time between two looks at the worker"
+    )
+    remote_worker_queue_seconds: float = Field(
+        24 * 3600, gt=0, description="longest time a job may wait for the worker"
+    )
+
+
+_S = TypeVar("_S", bound=ServerSettings)
+
+
+def load_settings(kind: type[_S], argv: Sequence[str]) -> _S:
+    """Read all sources and check them as a whole.
+
+    Raises:
+        BadSettings: exit code 64 for a bad flag, 66 for a missing file, 78 for a bad value, with all problems.
+        SystemExit: after `--help`, with 0.
+    """
+    path = _config_path(argv)
+    _check_file(path)
+
+    class Loaded(kind):  # type: ignore[valid-type, misc]  # a class made for one file's name
+        __doc__ = kind.__doc__
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
+            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            file = TomlConfigSettingsSource(settings_cls, toml_file=path)
+            plain = InitSettingsSource(settings_cls, init_kwargs=_plain_variables(settings_cls))
+            return init_settings, env_settings, plain, file
+
+    try:
+        cli: CliSettingsSource[Any] = CliSettingsSource(Loaded, cli_parse_args=list(argv))
+        settings: _S = Loaded(_cli_settings_source=cli)
+    except SettingsError as error:
+        raise BadSettings(str(error), "see --help for all flags", EXIT_USAGE) from error
+    except ValidationError as error:
+        problems = (
+            f"{'.'.join(map(str, found['loc'])) or 'settings'}: {found['msg']}"
+            for found in error.errors(include_url=False, include_input=False)
+        )
+        raise BadSettings("; ".join(problems), "see --help for what is allowed") from error
+    return settings
+
+
+def secret(value: SecretStr | None, variable: str) -> str:
+    """A secret that has to be there.
+
+    Raises:
+        BadSettings: it is not, or is empty.
+    """
+    text = value.get_secret_value().strip() if value is not None else ""
+    if not text:
+        raise BadSettings(f"no token: {variable} is not set", f"set {variable} in the environment")
+    return text
+
+
+def _plain_variables(kind: type[BaseSettings]) -> dict[str, Any]:
+    """`REMOTE_WORKER_…` as the design documents name them, without the controller's prefix."""
+    names = [name for name in kind.model_fields if name.startswith("remote_worker_")]
+    return {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
+
+
+def _config_path(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Path | None:
+    for position, word in enumerate(argv):
+        if word == "--config" and position + 1 < len(argv):
+            return Path(argv[position + 1])
+        if word.startswith("--config="):
+            return Path(word.partition("=")[2])
+    named = environment.get(CONFIG_VARIABLE)
+    return Path(named) if named else None
+
+
+def _check_file(path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSettings(
+            f"cannot read {path}: {error}", "check --config", EXIT_NO_INPUT
+        ) from error
+    except ValueError as error:
+        raise BadSettings(
+            f"{path} is not valid TOML: {error}", "see --help for all names"
+        ) from error
+    tokens = sorted(name for name in values if "token" in name)
+    if tokens:
+        raise BadSettings(f"{path} holds {', '.join(tokens)}", "set it in the environment")
