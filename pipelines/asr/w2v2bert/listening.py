@@ -24,7 +24,9 @@ from pipelines.audio.silence import pauses
 from pipelines.training.batching import plan_batches
 
 BATCH_S = 120.0
-"""Seconds of padded audio in one batch."""
+"""Seconds of padded audio in one batch, which keep a GPU busy."""
+BATCH_ON_CPU_S = 16.0
+"""A CPU is busy with one verse; more of them leave its cache and take a tenth longer each."""
 LONGEST_PIECE_S = 15.0
 """Attention costs the square of the length, so longer recordings are cut, in their pauses …"""
 OVERLAP_S = 1.0
@@ -45,16 +47,25 @@ class Piece:
 class Listener:
     """A network on its device."""
 
-    def __init__(self, recogniser: Recogniser, *, batch_s: float = BATCH_S) -> None:
+    def __init__(
+        self,
+        recogniser: Recogniser,
+        *,
+        batch_s: float = BATCH_S,
+        longest_piece_s: float = LONGEST_PIECE_S,
+    ) -> None:
         """Take the network as it is; it must be on its device already."""
-        self._batch_s = batch_s
+        self._batch_s = min(batch_s, BATCH_ON_CPU_S) if recogniser.is_on_cpu else batch_s
+        self._longest_piece_s = longest_piece_s
         self._recogniser = recogniser
         self._extract = recogniser.front_end()
 
     def cut(self, samples: Samples) -> tuple[Piece, ...]:
         """Features of a recording, in pieces that fit a batch."""
         step = round(self._recogniser.output_s * SAMPLE_RATE_HZ)
-        cuts = [cut // step * step for cut in pauses(samples, SAMPLE_RATE_HZ, LONGEST_PIECE_S)]
+        cuts = [
+            cut // step * step for cut in pauses(samples, SAMPLE_RATE_HZ, self._longest_piece_s)
+        ]
         overlap = round(OVERLAP_S * SAMPLE_RATE_HZ) // step * step
         edges = [0, *cuts, len(samples)]
         pieces = []

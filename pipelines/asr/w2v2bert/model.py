@@ -53,6 +53,11 @@ class Recogniser:
         """Whether its input are samples and not mel frames."""
         return family_of(self.network).hears_waves
 
+    @property
+    def is_on_cpu(self) -> bool:
+        """Whether it computes on a CPU."""
+        return next(self.network.parameters()).device.type == "cpu"
+
     def front_end(self) -> FrontEnd:
         """What turns samples into its input."""
         return WaveExtractor() if self.hears_waves else FeatureExtractor()
