@@ -31,7 +31,10 @@ _PARAMETERS = {
 """Of published models, by the names that an operator gives them."""
 _NARROW = frozenset({"whisper"})
 """Families whose weights have two bytes on a GPU."""
-_CHECKPOINTING = frozenset({"w2v2bert"})
+_LENGTH_CAPS_S = {"w2v2bert": (15.0, 8.0), "stabletts": (12.0, 6.0)}
+"""Of the clips that a family learns from; as a rule they may have 30 or 25 s."""
+_IN_PIECES = frozenset(_LENGTH_CAPS_S)
+"""Families whose pieces can be shorter; Whisper's window has 30 s whatever is in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +55,27 @@ def appetite_of(job: Job, families: FamilySettings, *, allows_cpu: bool) -> Appe
     if settings is None:
         return Appetite(key, 0, OomRules())
     rules = OomRules(
+        can_split=job.mode.infers and family in _IN_PIECES,
         can_halve=True,
-        can_checkpoint=job.mode.trains and family in _CHECKPOINTING,
-        safe_precisions=("int8",) if family == "whisper" else (),
+        can_checkpoint=job.mode.trains and not _checkpoints_anyway(family, settings),
+        safe_precisions=_lower_precisions(family, settings),
+        length_caps_s=_LENGTH_CAPS_S.get(family, ()) if job.mode.trains else (),
         allows_cpu=allows_cpu,
     )
     return Appetite(f"{key} {settings.base} {settings.precision}", _estimate(job, settings), rules)
+
+
+def _checkpoints_anyway(family: str, settings: ModelSettings) -> bool:
+    """The large encoder's recipe; the small one's does not."""
+    return family == "w2v2bert" and settings.base != TINY
+
+
+def _lower_precisions(family: str, settings: ModelSettings) -> tuple[str, ...]:
+    """What needs half the memory and is known to do no harm, unless it is in use already."""
+    if family == "whisper":
+        return () if settings.precision == "int8" else ("int8",)
+    # Our own networks use bfloat16 on a GPU that has it, if nobody has said otherwise.
+    return ("auto",) if settings.precision == "float32" else ()
 
 
 def _estimate(job: Job, settings: ModelSettings) -> int:

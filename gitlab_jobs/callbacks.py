@@ -84,7 +84,8 @@ class ModelChoice:
     `base` is "tiny", or the directory with the base weights. `device` is "cpu" or "cuda"; `precision`
     is "auto", "float32", "bfloat16", "int8" …. The rest is as it stands here, until a job of this kind has
     run out of GPU memory: then batches are to be that share of the usual ones, a training adds up the
-    gradients of so many times as many, and activations are computed twice rather than kept.
+    gradients of so many times as many, activations are computed twice rather than kept, what is heard or
+    spoken is cut into pieces of that share of the usual length, and a training leaves out longer clips.
     """
 
     base: str
@@ -93,6 +94,8 @@ class ModelChoice:
     batch_share: float = 1.0
     accumulation: int = 1
     checkpoints_activations: bool = False
+    piece_share: float = 1.0
+    longest_clip_s: float | None = None
 
     def share_of(self, batch: int) -> int:
         """The size of a batch that usually has so many items."""

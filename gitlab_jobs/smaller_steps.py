@@ -20,8 +20,11 @@ from runner.oom_plan import MemoryPlan, OomPlanner, OomRung
 
 logger = logging.getLogger(__name__)
 
+SPLIT_SHARE = 0.5
+"""Of the usual length, once a job's recordings or texts are cut into shorter pieces."""
 _WORDS = {
     OomRung.RETRY: "once more",
+    OomRung.SPLIT: "in shorter pieces",
     OomRung.HALVE: "with half the batch",
     OomRung.CHECKPOINT: "keeping fewer activations",
     OomRung.PRECISION: "with a lower precision",
@@ -61,7 +64,7 @@ class SmallerSteps:
         """Go down; says in words how it goes on, or None when nothing is left."""
         if self._planner.step(detail) is None:
             return None
-        words = _WORDS.get(self._planner.rung, str(self._planner.rung))
+        words = self._words
         logger.warning("out of GPU memory (%s), trying again %s", self._key, words)
         return f"The GPU's memory did not suffice; trying again {words}"
 
@@ -79,8 +82,12 @@ class SmallerSteps:
             changed |= {"batch_share": plan.batch / WHOLE, "accumulation": plan.accumulation}
         if plan.checkpoints_activations:
             changed["checkpoints_activations"] = True
+        if plan.is_split:
+            changed["piece_share"] = SPLIT_SHARE
         if plan.precision:
             changed["precision"] = plan.precision
+        if plan.max_length_s is not None:
+            changed["longest_clip_s"] = plan.max_length_s
         if plan.device == "cpu":
             changed["device"] = plan.device
         return changed
@@ -93,6 +100,12 @@ class SmallerSteps:
             return {}
         tries = [f"{attempt.rung}: {attempt.detail}"[:500] for attempt in planner.tries]
         return {"memory": {"rung": planner.rung.value, **self.changes, "tries": tries}}
+
+    @property
+    def _words(self) -> str:
+        if self._planner.rung is OomRung.CAP:
+            return f"without recordings longer than {self._planner.plan.max_length_s:g} s"
+        return _WORDS[self._planner.rung]
 
     @property
     def table(self) -> str:

@@ -19,7 +19,7 @@ from gitlab_jobs.errors import InvalidJob, JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, JobResult, Mode
 from handlers.asr.w2v2bert import training as asr
 from handlers.tts.stabletts import inference, training, training_and_inference
-from handlers.tts.stabletts.recipe import recipe
+from handlers.tts.stabletts.recipe import recipe, speaking_config
 from pipelines.audio.decode import decode
 from pipelines.errors import BadCheckpoint, EmptyCorpus, ModelNotFound, PipelineError
 from pipelines.tts.stabletts.base import find_base
@@ -346,6 +346,32 @@ def test_what_a_job_asks_for_reaches_the_training():
     assert (config.validation_fraction, config.min_validation_clips) == (0.2, 1)
     plain = recipe(job_context(Mode.TRAINING, "StableTTS").job, choice, is_tiny=True)
     assert (plain.epochs, plain.batch_s, plain.precision) == (60, 8.0, "float32")
+
+
+def test_a_small_gpu_gets_a_recipe_that_needs_less(tmp_path):
+    """Less at once is the same training; longer clips are left out, and the result names them."""
+    spare = ModelChoice(
+        "tiny",
+        "cpu",
+        "auto",
+        batch_share=0.25,
+        accumulation=4,
+        checkpoints_activations=True,
+        piece_share=0.5,
+        longest_clip_s=2.0,
+    )
+    job = job_context(Mode.TRAINING, "StableTTS", epochs=1)
+    plain = ModelChoice("tiny", "cpu", "auto")
+    usual, config = (recipe(job.job, choice, is_tiny=True) for choice in (plain, spare))
+    assert config.batch_s * config.accumulate == usual.batch_s * usual.accumulate
+    assert config.gradient_checkpointing
+    assert speaking_config(spare).most_symbols * 2 == speaking_config(plain).most_symbols
+
+    callbacks = RecordingCallbacks(tmp_path, DATA, models={"stabletts": spare})
+    result = training.run(job, callbacks)
+    left_out = [line for line in result.facts["training_skipped"] if "more than 2 s" in line]
+    assert left_out
+    assert all("s long, more than 2 s" in line for line in left_out)
 
 
 def test_every_recipe_fits_on_a_page():

@@ -18,6 +18,7 @@ from gitlab_jobs.codex.changes import SetText
 from gitlab_jobs.errors import InvalidJob, JobCanceledException
 from gitlab_jobs.job import CancelReason, Mode
 from handlers.asr.w2v2bert import inference, training, training_and_inference
+from handlers.asr.w2v2bert.recipe import recipe
 from pipelines.asr.corrector import network
 from pipelines.errors import BadCheckpoint, DeviceUnavailable, EmptyCorpus
 from pipelines.text.normalize import spoken_form
@@ -259,6 +260,31 @@ def test_a_missing_gpu_is_named(tmp_path, training_data):
     )
     with pytest.raises(DeviceUnavailable, match="GPU"):
         training.run(job_context(Mode.TRAINING, epochs=5), callbacks)
+
+
+def test_a_small_gpu_gets_a_recipe_that_needs_less(tmp_path, training_data):
+    """Less at once is the same training; longer clips are left out, and the result names them."""
+    spare = ModelChoice(
+        "tiny",
+        "cpu",
+        "auto",
+        batch_share=0.25,
+        accumulation=4,
+        checkpoints_activations=True,
+        longest_clip_s=2.0,
+    )
+    job = job_context(Mode.TRAINING, epochs=1)
+    usual, config = (recipe(job.job, one) for one in (ModelChoice("tiny", "cpu", "auto"), spare))
+    assert config.batch_s * config.accumulate == usual.batch_s * usual.accumulate
+    assert config.gradient_checkpointing
+
+    callbacks = RecordingCallbacks(
+        tmp_path, {Purpose.TRAIN: training_data}, models={"w2v2bert": spare}
+    )
+    result = training.run(job, callbacks)
+    left_out = [line for line in result.facts["training_skipped"] if "more than 2 s" in line]
+    assert left_out
+    assert all("s long, more than 2 s" in line for line in left_out)
 
 
 def test_every_recipe_fits_on_a_page():

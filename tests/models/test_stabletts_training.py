@@ -237,6 +237,37 @@ def test_evaluation_gives_the_same_number_twice(tmp_path: Path, clips: list[Clip
     assert first == second
 
 
+def test_activations_that_are_computed_twice_teach_the_same(
+    tmp_path: Path, clips: list[Clip]
+) -> None:
+    """Dropout included: the same gradients, with less kept for them."""
+    prepared = corpus(clips, tmp_path).examples
+    vocabulary = build([clip.text for clip in clips])
+    found: list[tuple[int, list[torch.Tensor]]] = []
+    for saves in (False, True):
+        torch.manual_seed(7)
+        model = StableTTS(replace(SMALL.model, n_vocab=len(vocabulary), n_dec_layers=6))
+        config = replace(SMALL, gradient_checkpointing=saves)
+        task = VoiceTask(model, vocabulary, config, prepared, prepared)
+        task.model.train()
+        kept = 0
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += tensor.nbytes
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            loss = task.loss(((0, 1, 2), "seed")).total
+        loss.backward()
+        found.append((kept, [p.grad for p in model.parameters() if p.grad is not None]))
+    (usual_bytes, usual), (fewer_bytes, same) = found
+    assert fewer_bytes < usual_bytes / 2
+    assert len(usual) == len(same)
+    for left, right in zip(usual, same, strict=True):
+        torch.testing.assert_close(left, right)
+
+
 def test_fixed_noise_does_not_depend_on_padding() -> None:
     """A longer neighbour in the batch does not change a clip's number."""
     ids, mel = torch.zeros(1, 3, dtype=torch.int64), torch.zeros(1, 4, 9)

@@ -36,7 +36,12 @@ def gpu(letter: str, **state: Any) -> dict[str, Any]:
 def on_gpus(world: JobWorld, tmp_path: Path) -> Run:
     """Start a one-shot daemon on a machine with these GPUs."""
     machine = tmp_path / "machine.json"
-    variables = {"RECORDED_GPUS": str(machine), "SCRIPTORIUM_MODELS__WHISPER__BASE": "tiny"}
+    variables = {
+        "RECORDED_GPUS": str(machine),
+        "SCRIPTORIUM_MODELS__WHISPER__BASE": "tiny",
+        "SCRIPTORIUM_MODELS__W2V2BERT__BASE": "tiny",
+        "SCRIPTORIUM_MODELS__W2V2BERT__PRECISION": "float32",
+    }
 
     def start(gpus: list[dict[str, Any]], *arguments: str) -> Daemon:
         machine.write_text(json.dumps(gpus), encoding="utf-8")
@@ -169,6 +174,34 @@ def test_a_job_that_needs_too_much_is_given_less_until_it_fits(
     notes = {path for path in world.files() if path.startswith("gpu_jobs/job_a1/0")}
     assert notes == {"gpu_jobs/job_a1/0.25.txt"}
     assert "gpu_jobs/job_a1/1.0.txt" not in world.files()
+
+
+def test_every_step_that_a_family_can_take_is_tried_and_told(world: JobWorld, on_gpus: Run) -> None:
+    """Shorter pieces, half batches, activations, precision, shorter clips; the next job begins there."""
+    fields = {"name": "longest_clip_s=8.0"}
+    world.submit(
+        job("a1", "W2V2BERT", "training_and_inference", **fields),
+        job("a2", "W2V2BERT", "training_and_inference", **fields),
+    )
+    with on_gpus([gpu("a")]) as daemon:
+        assert daemon.wait() == 0, daemon.log
+    memory = result(world, "a1")["memory"]
+    steps = [line.partition(":")[0] for line in memory.pop("tries")]
+    halved = ["halve"] * 4
+    assert steps == ["start", "retry", "split", *halved, "checkpoint", "precision", "cap"]
+    changes = {
+        "piece_share": 0.5,
+        "batch_share": 1 / 16,
+        "accumulation": 16,
+        "checkpoints_activations": True,
+        "precision": "auto",
+        "longest_clip_s": 8.0,
+    }
+    assert memory == {"rung": "cap", **changes}
+    assert result(world, "a1")["choice"].items() >= changes.items()
+    assert result(world, "a2")["memory"] == {"rung": "start", **changes, "tries": []}
+    log = (world.read("gpu_jobs/job_a1/logs.txt") or b"").decode()
+    assert "trying again without recordings longer than 15 s" in log
 
 
 def test_a_job_that_nothing_saves_fails_with_all_tries_in_its_log(

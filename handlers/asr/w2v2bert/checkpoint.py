@@ -40,5 +40,9 @@ def open_transcriber(model: Path, choice: ModelChoice) -> Transcriber:
             unpack(model, Path(directory))
             return open_transcriber(Path(directory), choice)
     return Transcriber(
-        model, device=choice.device, precision=choice.precision, batch_share=choice.batch_share
+        model,
+        device=choice.device,
+        precision=choice.precision,
+        batch_share=choice.batch_share,
+        piece_share=choice.piece_share,
     )

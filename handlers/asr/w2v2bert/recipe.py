@@ -33,4 +33,5 @@ def recipe(job: Job, choice: ModelChoice) -> RecogniserConfig:
         batch_s=config.batch_s * choice.batch_share,
         accumulate=config.accumulate * choice.accumulation,
         gradient_checkpointing=config.gradient_checkpointing or choice.checkpoints_activations,
+        max_clip_s=choice.longest_clip_s or config.max_clip_s,
     )

@@ -31,10 +31,16 @@ def recipe(job: Job, choice: ModelChoice, *, is_tiny: bool) -> TrainingConfig:
         config,
         batch_s=config.batch_s * choice.batch_share,
         accumulate=config.accumulate * choice.accumulation,
+        gradient_checkpointing=choice.checkpoints_activations,
+        limits=replace(config.limits, max_s=choice.longest_clip_s or config.limits.max_s),
     )
 
 
 def speaking_config(choice: ModelChoice) -> SpeakingConfig:
     """How a voice speaks on this machine."""
     usual = SpeakingConfig(precision=choice.precision)
-    return replace(usual, tokens_per_batch=choice.share_of(usual.tokens_per_batch))
+    return replace(
+        usual,
+        tokens_per_batch=choice.share_of(usual.tokens_per_batch),
+        most_symbols=round(usual.most_symbols * choice.piece_share),
+    )

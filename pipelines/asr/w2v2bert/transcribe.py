@@ -87,8 +87,16 @@ class Transcriber:
         device: str,
         precision: str = "auto",
         batch_share: float = 1.0,
+        piece_share: float = 1.0,
     ) -> None:
-        """Load the weights onto the device; batches are `batch_share` of the usual size.
+        """Load the weights onto the device.
+
+        Args:
+            model_directory: as a training has left it.
+            device: "cpu", "cuda" or "cuda:1".
+            precision: "auto", "float32" or "bfloat16".
+            batch_share: batches are that share of the usual size.
+            piece_share: long recordings are cut into pieces of that share of the usual length.
 
         Raises:
             BadCheckpoint, DeviceUnavailable: in words for the user.
@@ -97,7 +105,11 @@ class Transcriber:
         recogniser = model.load(model_directory)
         dtype = choose_dtype(precision, processor, width=recogniser.hidden_size)
         recogniser.network.to(processor, dtype).eval()
-        self._listener = Listener(recogniser, batch_s=listening.BATCH_S * batch_share)
+        self._listener = Listener(
+            recogniser,
+            batch_s=listening.BATCH_S * batch_share,
+            longest_piece_s=listening.LONGEST_PIECE_S * piece_share,
+        )
         self._corrector = Corrector.load(model_directory)
         self._reader = Reader.load(model_directory, recogniser.vocabulary, recogniser.output_s)
 

@@ -8,7 +8,9 @@ Axes: b batch · t frames · m mel bands · h hidden · f filter · g condition.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from pipelines.tts.stabletts.blocks import Conv1d, DiTBlock, hide, join, sinusoid
 from pipelines.tts.stabletts.config import ModelConfig
@@ -63,6 +65,8 @@ class VelocityEstimator(nn.Module):
     def __init__(self, config: ModelConfig, *, leaks_padding: bool = False) -> None:
         super().__init__()
         self.leaks_padding = leaks_padding
+        self.computes_twice = False
+        """Whether gradients are worth computing the blocks' activations again, rather than keeping them."""
         width, filters = config.hidden_channels, config.filter_channels
         kernel, pad = config.kernel_size, config.kernel_size // 2
         half = config.n_dec_layers // 2
@@ -117,5 +121,12 @@ class VelocityEstimator(nn.Module):
                 skips.append(h)
             else:
                 h = self.lsc_layers[i - half](join(h, skips.pop()))
-            h = block(h, tau, c, mask)
+            h = self._through(block, h, tau, c, mask)
         return hide(self.final_proj(h), mask)
+
+    def _through(self, block: nn.Module, *inputs: Tensor | None) -> Tensor:
+        if self.computes_twice and torch.is_grad_enabled():
+            again: Tensor = checkpoint(block, *inputs, use_reentrant=False)
+            return again
+        out: Tensor = block(*inputs)
+        return out

@@ -115,6 +115,10 @@ class StableTTS(nn.Module):
         flow = self.decoder.loss(batch.y, conditions, draws.time, draws.noise)
         return Losses(duration, flow, prior)
 
+    def save_memory(self) -> None:
+        """Compute the decoder's activations again in the backward pass instead of keeping them."""
+        self.decoder.estimator.computes_twice = True
+
     @torch.no_grad()
     def align(self, batch: Batch, mu_x: Tensor) -> Tensor:
         """Assign each frame of `batch.y` its token, given `mu_x (b, m, x)`; returns `(b, t)`."""

@@ -22,6 +22,8 @@ class TrainingConfig(Recipe):
     average_decay: float = 0.999
     """Share of the old average that each step keeps in the exported weights."""
     batch_s: float = 160.0
+    gradient_checkpointing: bool = False
+    """Compute the decoder's activations twice rather than keep them."""
     limits: Limits = field(default_factory=Limits)
     model: ModelConfig = field(default_factory=ModelConfig)
 

@@ -68,6 +68,8 @@ class VoiceTask:
         validation: Sequence[Example],
     ) -> None:
         """Take the network as it is; `move_to` puts it on its device."""
+        if config.gradient_checkpointing:
+            model.save_memory()
         self.networks = Averaged(model, config.average_decay)
         self.vocabulary = vocabulary
         self.config = config
