@@ -153,3 +153,10 @@ def failure_from(fields: JsonObject) -> TaskFailed:
             code = verdict.value
             break
     return TaskFailed(fields["kind"], fields["message"], code=code, traceback=fields["traceback"])
+
+
+def load_failure(fields: JsonObject) -> SlotDied:
+    """The error that a task which could not be set up means for its slot."""
+    failure = failure_from(fields)
+    is_known = failure.code in Verdict.__members__
+    return SlotDied(Verdict(failure.code) if is_known else Verdict.FAILED, str(failure))

@@ -15,10 +15,10 @@ from collections.abc import Callable
 from typing import Protocol, cast
 
 from runner.boundary import Raised, boundary
-from runner.errors import RunnerError, SlotDied, TaskFailed, TaskTimeout
+from runner.errors import RunnerError, SlotDied, TaskTimeout
 from runner.frames import JsonObject
 from runner.peak import Peak
-from runner.slot import failure_from
+from runner.slot import failure_from, load_failure
 from runner.task import Task, TaskSpec, extend_import_path, load_task
 from runner.verdict import Verdict
 from runner.wire import check_json
@@ -52,7 +52,7 @@ class ThreadSlot:
                 task = load_task(self._spec.name, self._spec.options)
                 task.setup("cpu")
         except Raised as raised:
-            raise _not_loaded(raised) from raised.error
+            raise load_failure(raised.fields) from raised.error
         self._task = task
 
     def run(self, item: JsonObject, timeout_s: float) -> JsonObject:
@@ -142,9 +142,3 @@ class _Watch:
 
 def _killed() -> SlotDied:
     return SlotDied(Verdict.CANCELED, "closed")
-
-
-def _not_loaded(raised: Raised) -> SlotDied:
-    failure: TaskFailed = failure_from(raised.fields)
-    is_known = failure.code in Verdict.__members__
-    return SlotDied(Verdict(failure.code) if is_known else Verdict.FAILED, str(failure))

@@ -20,6 +20,7 @@ from runner.zygote_launch import ZygoteLauncher
 
 Make = Callable[[TaskSpec], Executor]
 KINDS = ("inline", "warm", "fresh", "fresh from a zygote", "thread")
+RAY = pytest.param("ray", marks=pytest.mark.slow)
 
 
 def recite(**options: Any) -> TaskSpec:
@@ -41,7 +42,15 @@ def launcher_for(kind: str) -> Iterator[ZygoteLauncher | None]:
         launcher.close()
 
 
-@pytest.fixture(params=KINDS)
+def on_ray(request: pytest.FixtureRequest, task: TaskSpec) -> Executor:
+    """An actor on a cluster that is started for the first test that needs it."""
+    request.getfixturevalue("ray_connection")
+    from runner.ray_slot import RaySite, ray_executor
+
+    return ray_executor(task, RaySite())
+
+
+@pytest.fixture(params=(*KINDS, RAY))
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     """Make an executor of each kind, closed afterwards."""
     made: list[Executor] = []
@@ -53,6 +62,8 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
                 made.append(InlineExecutor(task))
             elif request.param == "thread":
                 made.append(thread_executor(task))
+            elif request.param == "ray":
+                made.append(on_ray(request, task))
             elif request.param == "warm":
                 made.append(warm_executor(task, site))
             else:
