@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile as sf
 import torch
+from support.diarisation import diarisation_errors
 
 from pipelines.asr.diarize.diariser import VoiceDiariser
-from pipelines.asr.diarize.turns import SpeakerCount, Turn, from_rttm
+from pipelines.asr.diarize.turns import SpeakerCount, from_rttm
 from pipelines.asr.diarize.voices import load
 from pipelines.audio.decode import decode, decode_blocks
 from pipelines.errors import AudioUnreadable, BadCheckpoint, ModelNotFound
@@ -38,21 +38,6 @@ def spoken_after_another(tmp_path: Path, *names: str) -> Path:
     return path
 
 
-def confusion(found: tuple[Turn, ...], true: tuple[Turn, ...]) -> float:
-    """Share of the time labelled in both that has the wrong speaker, under the best naming."""
-    together: Counter[tuple[str, str]] = Counter()
-    for moment in np.arange(0, true[-1].end_s, 0.01):
-        ours = [turn.speaker for turn in found if turn.start_s <= moment < turn.end_s]
-        theirs = [turn.speaker for turn in true if turn.start_s <= moment < turn.end_s]
-        if ours and theirs:
-            together[ours[0], theirs[0]] += 1
-    best = {
-        ours: max((n, them) for (us, them), n in together.items() if us == ours)[0]
-        for ours, _ in together
-    }
-    return 1 - sum(best.values()) / sum(together.values())
-
-
 def test_a_dialogue_is_divided_between_its_two_speakers(
     diariser: VoiceDiariser, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -62,16 +47,13 @@ def test_a_dialogue_is_divided_between_its_two_speakers(
     found = diariser.turns(decode_blocks(DIALOGUE))
 
     assert [turn.speaker for turn in found] == ["SPEAKER_00", "SPEAKER_01"] * 3
-    share = confusion(found, true)
-    missed = 1 - sum(turn.end_s - turn.start_s for turn in found) / sum(
-        turn.end_s - turn.start_s for turn in true
-    )
+    errors = diarisation_errors(found, true)
     with capsys.disabled():
         sys.stderr.write(
-            f"\ndialogue of two: {share:.1%} given to the wrong speaker, "
-            f"{missed:.1%} not labelled (pauses within turns count)\n"
+            f"\ndialogue of two: {errors.confused:.1%} given to the wrong speaker, "
+            f"{errors.missed:.1%} not labelled (pauses within turns count)\n"
         )
-    assert share < 0.02
+    assert errors.confused < 0.02
 
 
 @pytest.mark.parametrize(
@@ -112,7 +94,7 @@ def test_a_long_recording_is_read_in_blocks_with_the_same_speakers() -> None:
 
     assert {turn.speaker for turn in found} == {"SPEAKER_00", "SPEAKER_01"}
     true = from_rttm(DIALOGUE.with_suffix(".rttm").read_text())
-    assert confusion(found, true) < 0.05
+    assert diarisation_errors(found, true).confused < 0.05
 
 
 def test_silence_has_no_speakers(diariser: VoiceDiariser, tmp_path: Path) -> None:

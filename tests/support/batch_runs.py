@@ -14,6 +14,7 @@ from typing import IO
 
 from batch.crew import ROOT, Tasks
 from batch.display import Display
+from batch.extras import Extra
 from batch.loop import Batch, Ended
 from batch.settings import load_settings
 from runner.signals import Signals
@@ -28,6 +29,8 @@ class Place:
 
     home: Path
     events: list[dict] = field(default_factory=list)
+    extras: tuple[Extra, ...] = ()
+    """Optional stages after the others."""
 
     def __post_init__(self) -> None:
         self.input.mkdir(parents=True, exist_ok=True)
@@ -83,10 +86,8 @@ class Place:
         display = Display(shown, io.StringIO(), is_json=True)
         signals = Signals()
         try:
-            batch = Batch(
-                load_settings(argv), display, signals, tasks(self.home / "diary", sleep_s)
-            )
-            return batch.run()
+            chosen = replace(tasks(self.home / "diary", sleep_s), extras=self.extras)
+            return Batch(load_settings(argv), display, signals, chosen).run()
         finally:
             signals.close()
             self.events = [json.loads(line) for line in shown.getvalue().splitlines()]

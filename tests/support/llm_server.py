@@ -46,11 +46,15 @@ class LanguageModelServer:
         self._replies = list(replies)
         self._lock = Lock()
         self.requests: list[tuple[str, JsonObject]] = []
+        self.keys: set[str] = set()
+        """What stood in the requests' `Authorization`."""
         self.url = ""
 
     def answer(self, request: Request) -> HttpReply:
         with self._lock:
             self.requests.append((request.path, json.loads(request.body)))
+            headers = {name.lower(): value for name, value in request.headers.items()}
+            self.keys.add(headers.get("authorization", ""))
             reply = self._replies.pop(0) if len(self._replies) > 1 else self._replies[0]
         time.sleep(reply.after_s)
         form = _converse if "/converse" in request.path else _chat
