@@ -183,7 +183,7 @@ def _gpus(wanted: str) -> list[str]:
 
 
 def _tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
-    decode = _spec("batch.tasks:Decode", {})
+    decode = _spec("batch.tasks:Decode", {"longest_s": settings.max_hours * 3600})
     if settings.engine == "whisper.cpp":
         options = {
             "model": settings.model,
@@ -203,7 +203,7 @@ def _tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
         "mode": settings.mode,
         "beam": settings.beam,
         "has_words": settings.words,
-        "batch_size": 8 if device == CPU else 24,
+        "batch_size": 8 if device == CPU else 32,
     }
     vocabulary = {
         "vocabulary": _absolute(settings.vocabulary),

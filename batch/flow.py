@@ -22,7 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from batch.fetch import FetchFailed, local_path
+from batch.fetch import FetchFailed, brought
+from batch.kept import SectionStore
 from batch.packing import Pack
 from batch.source import Asset
 from runner.errors import NoWorker, PoolClosed, RunnerError
@@ -99,7 +100,12 @@ class Flow:
     """Stages and where packs leave their intermediate files."""
 
     def __init__(
-        self, stages: Sequence[Stage], write: Write, scratch: Path, in_flight: int
+        self,
+        stages: Sequence[Stage],
+        write: Write,
+        scratch: Path,
+        in_flight: int,
+        sections: SectionStore | None = None,
     ) -> None:
         """Describe the flow; it starts nothing.
 
@@ -108,7 +114,9 @@ class Flow:
             write: the last step, in the conductor's own thread.
             scratch: emptied behind each pack.
             in_flight: packs between fetching and writing.
+            sections: where pieces of long recordings outlive a kill; None if nobody would go on with them.
         """
+        self._sections = sections
         self._stages = stages
         self._write = write
         self._scratch = scratch
@@ -145,7 +153,9 @@ class Flow:
                     yield from future.result()
 
     def carry(self, pack: Pack) -> list[Outcome]:
-        """Take one pack through everything."""
+        """Take one pack through everything, once it is due."""
+        if not await_due(pack, lambda: self.is_stopping):
+            return [Outcome(asset, code=PoolClosed.code) for asset in pack.assets]
         begun = time.monotonic()
         folder = self._scratch / f"{next(self._numbers):06}"
         folder.mkdir(parents=True)
@@ -166,8 +176,7 @@ class Flow:
         here, outcomes = fetched(pack, folder)
         if not here:
             return outcomes
-        item = {"pack": [{"path": str(path)} for _, path in here]}
-        told: JsonObject = {"item": item, "stages": {}}
+        told: JsonObject = {"item": described(here, self._sections), "stages": {}}
         warnings: list[Warned] = []
         for stage in self._stages:
             try:
@@ -238,16 +247,38 @@ def _heard(stages: JsonObject, number: int, warnings: tuple[Warned, ...]) -> Hea
     return Heard(engine=engine, warnings=warnings, **found)
 
 
+def await_due(pack: Pack, is_stopping: Callable[[], bool]) -> bool:
+    """Wait until files that failed before may be tried again; False if a stop came first."""
+    due_at = max(asset.due_at for asset in pack.assets)
+    while time.time() < due_at:
+        if is_stopping():
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
 def fetched(pack: Pack, folder: Path) -> tuple[list[tuple[Asset, Path]], list[Outcome]]:
     """The pack's files on this machine, and those that could not be brought here."""
     here: list[tuple[Asset, Path]] = []
     failed: list[Outcome] = []
     for number, asset in enumerate(pack.assets):
         try:
-            here.append((asset, local_path(asset, folder, number)))
+            here.append(brought(asset, folder, number))
         except FetchFailed as error:
             failed.append(Outcome(asset, code=error.code, message=str(error)))
     return here, failed
+
+
+def described(
+    here: Sequence[tuple[Asset, Path]], sections: SectionStore | None = None
+) -> JsonObject:
+    """What the children are told about a pack."""
+    return {
+        "pack": [
+            {"path": str(path), "kept": sections.told(asset) if sections else None}
+            for asset, path in here
+        ]
+    }
 
 
 def _seconds(stages: JsonObject) -> float:

@@ -20,6 +20,7 @@ from batch.crew import Crew, Tasks, choose_crew
 from batch.display import Display
 from batch.errors import BadData
 from batch.flow import Flow, Outcome
+from batch.kept import SectionStore
 from batch.metrics import metrics_served
 from batch.packing import Pack, pack
 from batch.record import Record, Status
@@ -35,6 +36,7 @@ from batch.stage_settings import wanted_steps
 from batch.staged import StagedFlow
 from batch.state_file import StateFile, read_state
 from batch.tally import Tally
+from batch.twins import Twin, apart, known_hash, outcomes
 from batch.writing import Writer
 from pipelines.asr.whisper.outputs import Result
 from runner.signals import Signals
@@ -78,6 +80,7 @@ class Batch:
         self._tasks = tasks
         self._writer = Writer(settings)
         self._hash = settings.options_hash()
+        self._sections = SectionStore(settings.state_path, self._hash)
         self._has_given_up = False
 
     def run(self) -> Ended:
@@ -102,8 +105,8 @@ class Batch:
             self._say_plan(plan)
             for name in plan.missing:
                 state.put(name, replace(state.records[name], status=Status.MISSING))
-            for name in plan.returned:
-                state.put(name, replace(state.records[name], status=Status.COMPLETE))
+            for name, record in plan.updated.items():
+                state.put(name, record)
             with _scratch_of(state.path) as scratch:
                 sinks = SinkWork(Sinks(self._settings, scratch / "sinks"), state, self._display)
                 return self._carry(plan, state, scratch, sinks)
@@ -113,13 +116,14 @@ class Batch:
         settings = self._settings
         if settings.assets is not None:
             return read_assets(settings.assets, settings.asset_url)
-        return discover(settings.input or "")
+        return discover(settings.input or "", follows_links=settings.follow_links)
 
     def _plan(self, found: Sequence[Asset], records: dict[str, Record]) -> Plan:
         settings = self._settings
         mine = shard(found[settings.skip :], *settings.shard_of)
         wishes = Wishes(
             options_hash=self._hash,
+            read_hash=known_hash if settings.verify else None,
             redo_changed=settings.redo_changed,
             retry_failed=settings.retry_failed,
             retry_canceled=settings.retry_canceled,
@@ -129,7 +133,11 @@ class Batch:
             record = records.get(asset.name)
             return self._writer.are_whole(asset, record.outputs if record else ())
 
-        outputs = Outputs(are_whole, self._writer.can_rebuild)
+        outputs = Outputs(
+            are_whole,
+            self._writer.can_rebuild,
+            is_begun=lambda asset: self._sections.has(asset.name),
+        )
         there = {asset.name for asset in found}
         return make_plan(mine, there, records, wishes, outputs)
 
@@ -181,13 +189,16 @@ class Batch:
         return self._signals.wants_stop or self._signals.wants_drain
 
     def _carry(self, plan: Plan, state: StateFile, scratch: Path, sinks: SinkWork) -> Ended:
+        self._sections.sweep(asset.name for asset in plan.todo)
         tally = Tally(len(plan.todo), time.monotonic())
+        todo, twins = self._apart(plan, state)
         self._writer.after = (*self._writer.after, *self._handing_over(sinks))
         try:
             self._rebuild(plan.rebuild, tally)
             sinks.catch_up(plan.kept, self._writer.outputs, is_redone=self._settings.redo_sinks)
-            if plan.todo:
-                self._transcribe(plan.todo, state, scratch, sinks, tally)
+            if todo:
+                self._transcribe(todo, state, scratch, sinks, tally)
+            self._share(twins, state, tally)
             sinks.finish(tally, lambda: self._wants_stop)
         finally:
             sinks.close(tally, at_once=self._signals.wants_end_now)
@@ -195,6 +206,25 @@ class Batch:
         report = {**tally.report(time.monotonic()), **sinks.report(), "exit_code": code}
         self._display.end(report)
         return Ended(code, report)
+
+    def _apart(self, plan: Plan, state: StateFile) -> tuple[Sequence[Asset], list[Twin]]:
+        """What is transcribed, and what gets the transcript of a file with the same bytes."""
+        if not self._settings.skip_duplicates:
+            return plan.todo, []
+        done = {asset.name: state.records[asset.name] for asset in plan.kept}
+        same = {name: known for name, known in done.items() if known.options_hash == self._hash}
+        todo, twins = apart(plan.todo, same)
+        if twins:
+            self._display.say("twins", f"{len(twins)} are copies of others", twins=len(twins))
+        return todo, twins
+
+    def _share(self, twins: Sequence[Twin], state: StateFile, tally: Tally) -> None:
+        for twin, outcome in outcomes(twins, state.records, self._writer.copy):
+            begun = self._begun(twin.asset, state.records.get(twin.asset.name))
+            ended = self._ended(outcome, replace(begun, duplicate_of=twin.original))
+            state.put(twin.asset.name, ended)
+            tally.count(outcome)
+            self._display.file(outcome)
 
     def _handing_over(self, sinks: SinkWork) -> list[AfterWriting]:
         """The last thing that is done with a file, since the others leave files beside it."""
@@ -252,6 +282,8 @@ class Batch:
 
         for outcome in self._outcomes(crew, scratch, todo, state, begin, should_stop):
             state.put(outcome.asset.name, self._ended(outcome, state.records[outcome.asset.name]))
+            if outcome.code is None:
+                self._sections.forget(outcome.asset.name)
             if not outcome.is_interrupted:
                 tally.count(outcome)
                 self._display.file(outcome)
@@ -274,10 +306,20 @@ class Batch:
         if settings.isolation == "pool":
             finishing = max((one.at_once for one in self._writer.after), default=0)
             in_flight = settings.parallel or crew.in_flight + finishing
-            flow = Flow(crew.start(scratch), self._writer.write, scratch / "packs", in_flight)
+            flow = Flow(
+                crew.start(scratch),
+                self._writer.write,
+                scratch / "packs",
+                in_flight,
+                self._sections,
+            )
             return flow.run(packs, begin, should_stop)
         staged = StagedFlow(
-            crew, self._writer.write, scratch, is_file_major=settings.isolation == "file"
+            crew,
+            self._writer.write,
+            scratch,
+            self._sections,
+            is_file_major=settings.isolation == "file",
         )
         return staged.run(packs, begin, should_stop)
 
@@ -302,11 +344,14 @@ class Batch:
                 error_code=outcome.code,
                 error_message=outcome.message,
                 elapsed_s=outcome.elapsed_s,
+                failed_at=round(time.time(), 3),
+                sha256=outcome.asset.sha256,
             )
         return replace(
             before,
             status=Status.COMPLETE,
             outputs=outcome.outputs,
+            sha256=outcome.asset.sha256,
             audio_s=outcome.audio_s,
             elapsed_s=outcome.elapsed_s,
         )

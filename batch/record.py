@@ -45,6 +45,8 @@ RETRYABLE = frozenset(
 )
 """Codes of failures that may not happen again: they are tried once more by the next run."""
 MOST_ATTEMPTS = 3
+BACK_OFF_S = 15.0
+LONGEST_BACK_OFF_S = 300.0
 
 _NAMES = {
     "upload_id": "uploadId",
@@ -58,7 +60,10 @@ _NAMES = {
     "error_code": "lastErrorCode",
     "error_message": "lastErrorMessage",
     "outputs": "outputs",
+    "sha256": "sha256",
+    "duplicate_of": "duplicateOf",
     "options_hash": "optionsHash",
+    "failed_at": "failedAt",
     "audio_s": "audioSeconds",
     "elapsed_s": "elapsedSeconds",
     "sinks": "sinks",
@@ -78,7 +83,13 @@ class Record:
     error_message: str | None = None
     outputs: tuple[str, ...] = ()
     """Names of the files it became, relative to the output directory."""
+    sha256: str = ""
+    """Of the recording's bytes when it was done."""
+    duplicate_of: str = ""
+    """The file of the same bytes whose transcript this one has."""
     options_hash: str = ""
+    failed_at: float | None = None
+    """In seconds since 1970."""
     audio_s: float = 0.0
     elapsed_s: float = 0.0
     execution_mode: str = "local"
@@ -98,6 +109,12 @@ class Record:
         values["status"] = _status(str(values.get("status", Status.PENDING)))
         values["outputs"] = tuple(values.get("outputs", ()))
         return cls(**values)
+
+    @property
+    def due_at(self) -> float:
+        """When a failed file may be tried again: later after each attempt."""
+        pause_s = min(LONGEST_BACK_OFF_S, BACK_OFF_S * 2.0 ** (self.attempts - 1))
+        return (self.failed_at or 0.0) + pause_s
 
     def to_json(self) -> dict[str, Any]:
         """The entry as it stands in the file; what is not known is left out."""

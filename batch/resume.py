@@ -2,11 +2,11 @@
 
 complete, outputs there, unchanged      skip
 complete, an output missing             make it again from the stored JSON; without one, do it again
-complete, the recording changed         do it again, and say so
+complete, the recording changed         do it again, and say so (by size and time; with --verify by its bytes)
 complete, other options                 skip and say so, or do it again with --redo-changed
-running                                 a run was interrupted: do it again
+running                                 a run was interrupted: go on behind the last finished section
 pending                                 do it
-failed, may not happen again            do it again, a few times
+failed, may not happen again            do it again, a few times, later each time
 failed for good                         skip, unless --retry-failed
 canceled                                skip, unless --retry-canceled
 not there any more                      keep the record, mark it missing
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from batch.record import Record, Status
@@ -35,6 +35,7 @@ class Action(StrEnum):
     OPTIONS_CHANGED = "other options, done again"
     OPTIONS_KEPT = "done with other options; --redo-changed does them again"
     INTERRUPTED = "interrupted, done again"
+    CONTINUED = "interrupted, gone on with"
     RETRIED = "failed before, tried again"
     FAILED_FOR_GOOD = "failed for good; --retry-failed tries again"
     CANCELED = "canceled; --retry-canceled does them"
@@ -56,6 +57,8 @@ class Wishes:
     """The switches of a run that this table asks about."""
 
     options_hash: str
+    read_hash: Callable[[Asset], str | None] | None = None
+    """Tells changed recordings by their bytes; None if size and time are enough."""
     redo_changed: bool = False
     retry_failed: bool = False
     retry_canceled: bool = False
@@ -70,8 +73,8 @@ class Plan:
     kept: list[Asset] = field(default_factory=list)
     """Files that are done and stay as they are, those with outputs made again among them."""
     missing: list[str] = field(default_factory=list)
-    returned: list[str] = field(default_factory=list)
-    """Files that were missing, are there again, and are still done."""
+    updated: dict[str, Record] = field(default_factory=dict)
+    """New records of files that are still done: some were away, some were only touched."""
     reasons: Counter[Action] = field(default_factory=Counter)
 
 
@@ -83,6 +86,8 @@ class Outputs:
     """Whether all wanted outputs exist and are not empty."""
     can_rebuild: Callable[[Asset], bool]
     """Whether the JSON that the others are made from exists."""
+    is_begun: Callable[[Asset], bool] = lambda _: False
+    """Whether finished sections of it exist."""
 
 
 def make_plan(
@@ -102,18 +107,22 @@ def make_plan(
         outputs: what is left of finished files.
     """
     plan = Plan()
+    later: list[Asset] = []
     for asset in assets:
         record = records.get(asset.name)
         action = decide(asset, record, wishes, outputs)
         plan.reasons[action] += 1
-        if action.is_work:
+        if action is Action.RETRIED and record is not None and record.is_retryable:
+            later.append(replace(asset, due_at=record.due_at))
+        elif action.is_work:
             plan.todo.append(asset)
         elif action is Action.REBUILD:
             plan.rebuild.append(asset)
         if action in (Action.DONE, Action.OPTIONS_KEPT, Action.REBUILD):
             plan.kept.append(asset)
-        if record and record.status is Status.MISSING and not action.is_work:
-            plan.returned.append(asset.name)
+        if record and not action.is_work and (updated := _updated(asset, record)) != record:
+            plan.updated[asset.name] = updated
+    plan.todo += later
     plan.missing = [
         name
         for name, record in records.items()
@@ -129,17 +138,17 @@ def decide(asset: Asset, record: Record | None, wishes: Wishes, outputs: Outputs
     if record.status is Status.MISSING and not record.outputs:
         return Action.NEW
     if record.status is Status.RUNNING:
-        return Action.INTERRUPTED
+        return Action.CONTINUED if outputs.is_begun(asset) else Action.INTERRUPTED
     if record.status is Status.CANCELED:
         return Action.RETRIED if wishes.retry_canceled else Action.CANCELED
     if record.status is Status.FAILED:
-        again = record.is_retryable or wishes.retry_failed or _is_changed(asset, record)
+        again = record.is_retryable or wishes.retry_failed or _is_changed(asset, record, wishes)
         return Action.RETRIED if again else Action.FAILED_FOR_GOOD
     return _decide_complete(asset, record, wishes, outputs)
 
 
 def _decide_complete(asset: Asset, record: Record, wishes: Wishes, outputs: Outputs) -> Action:
-    if _is_changed(asset, record):
+    if _is_changed(asset, record, wishes):
         return Action.INPUT_CHANGED
     has_other_options = bool(record.options_hash) and record.options_hash != wishes.options_hash
     if has_other_options and wishes.redo_changed:
@@ -149,7 +158,20 @@ def _decide_complete(asset: Asset, record: Record, wishes: Wishes, outputs: Outp
     return Action.OPTIONS_KEPT if has_other_options else Action.DONE
 
 
-def _is_changed(asset: Asset, record: Record) -> bool:
-    """Whether size or time differ, as far as both are known."""
+def _updated(asset: Asset, record: Record) -> Record:
+    """The record of a file that stays as it is: no longer missing, and with the time that it has now."""
+    if record.status is Status.MISSING:
+        record = replace(record, status=Status.COMPLETE)
+    if record.status is Status.COMPLETE and asset.mtime_ns is not None:
+        record = replace(record, mtime_ns=asset.mtime_ns)
+    return record
+
+
+def _is_changed(asset: Asset, record: Record, wishes: Wishes) -> bool:
+    """Whether its bytes differ, if they are to be read; else size or time, as far as both are known."""
+    if wishes.read_hash is not None and record.sha256:
+        found = wishes.read_hash(asset)
+        if found is not None:
+            return found != record.sha256
     pairs = ((asset.size, record.size), (asset.mtime_ns, record.mtime_ns))
     return any(now is not None and then is not None and now != then for now, then in pairs)

@@ -92,6 +92,18 @@ class BatchSettings(StageSettings, SinkSettings, RemoteSettings, BaseSettings):
         default=False, description="do files again that were done with other options"
     )
     retry_failed: bool = Field(default=False, description="try files again that failed for good")
+    verify: bool = Field(
+        default=False, description="tell changed recordings by their bytes, not by size and time"
+    )
+    skip_duplicates: bool = Field(
+        default=False, description="transcribe recordings of the same bytes once, for all of them"
+    )
+    follow_links: bool = Field(
+        default=False, description="also take files that links name outside the input folder"
+    )
+    max_hours: float = Field(
+        24.0, gt=0.0, le=168.0, description="a recording that decodes to more fails"
+    )
     retry_canceled: bool = Field(default=False, description="do canceled files")
     fail_fast: bool = Field(default=False, description="stop at the first failure")
     max_failures: int = Field(0, ge=0, description="stop after so many failures; 0: never")

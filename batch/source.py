@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,17 @@ class Asset:
     """A path of this machine, or a URL."""
     size: int | None = None
     mtime_ns: int | None = None
+    sha256: str = ""
+    """Of its bytes, once somebody has read them."""
+    is_outside: bool = False
+    """Whether it is a link that leads out of the input folder."""
+    due_at: float = 0.0
+    """Not to be tried again before this time, in seconds since 1970."""
+
+    @property
+    def path(self) -> Path:
+        """Where a local one is."""
+        return Path(self.location)
 
     @property
     def is_remote(self) -> bool:
@@ -83,13 +94,19 @@ class Asset:
         return "://" in self.location
 
 
-def discover(place: str) -> list[Asset]:
+def discover(place: str, *, follows_links: bool = False) -> list[Asset]:
     """List the recordings of a folder, a URL or a file, the largest first.
+
+    Args:
+        place: which.
+        follows_links: whether links may lead out of the folder; otherwise what they name is marked.
 
     Raises:
         InputMissing: there is no such place.
     """
-    found = list(_remote(place) if "://" in place else _local(Path(place)))
+    found = list(
+        _remote(place) if "://" in place else _local(Path(place), follows_links=follows_links)
+    )
     return sorted(found, key=lambda asset: (-(asset.size or 0), asset.name))
 
 
@@ -130,19 +147,22 @@ def _is_wanted(entry: dict[str, Any]) -> bool:
     )
 
 
-def _local(root: Path) -> Iterator[Asset]:
+def _local(root: Path, *, follows_links: bool) -> Iterator[Asset]:
     if root.is_file():
         yield _local_asset(root, root.name)
         return
     if not root.is_dir():
         raise InputMissing(f"there is no folder or file {root}")
+    inside = root.resolve()
     for folder, subfolders, names in os.walk(root):
         # Linked folders may lead round in a circle; os.walk lists but does not enter them.
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in names:
             path = Path(folder, name)
             if _is_recording(name) and path.is_file():
-                yield _local_asset(path, path.relative_to(root).as_posix())
+                asset = _local_asset(path, path.relative_to(root).as_posix())
+                leads_out = path.is_symlink() and not path.resolve().is_relative_to(inside)
+                yield replace(asset, is_outside=leads_out and not follows_links)
 
 
 def _local_asset(path: Path, name: str) -> Asset:

@@ -16,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from batch.crew import Crew, Tasks, timeout_s
-from batch.flow import Outcome, Warned, Write, fetched, written
+from batch.flow import Outcome, Warned, Write, await_due, described, fetched, written
+from batch.kept import SectionStore
 from batch.packing import Pack
 from batch.source import Asset
 from runner.errors import NoWorker
@@ -30,7 +31,16 @@ WINDOW = 50
 class StagedFlow:
     """Runs packs window by window."""
 
-    def __init__(self, crew: Crew, write: Write, scratch: Path, *, is_file_major: bool) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        write: Write,
+        scratch: Path,
+        sections: SectionStore,
+        *,
+        is_file_major: bool,
+    ) -> None:
+        self._sections = sections
         self._crew = crew
         self._write = write
         self._scratch = scratch
@@ -51,7 +61,10 @@ class StagedFlow:
             while not should_stop() and (chunk := list(itertools.islice(source, window))):
                 for pack in chunk:
                     on_begin(pack)
-                yield from self._carry(chunk)
+                    if not await_due(pack, should_stop):
+                        break
+                else:
+                    yield from self._carry(chunk)
         finally:
             if self._zygote is not None:
                 self._zygote.close()
@@ -66,7 +79,7 @@ class StagedFlow:
             yield from failed
             if here:
                 ready.append(here)
-        items = [{"pack": [{"path": str(path)} for _, path in here]} for here in ready]
+        items = [described(here, self._sections) for here in ready]
         site = self._crew.site(self._scratch, "stages", self._crew.devices)
         if self._zygote is not None:
             site = replace(site, launch=self._zygote)

@@ -1,6 +1,7 @@
 """The two stages that run in children: decoding recordings on the CPU, transcribing them on the device.
 
-    {"item": {"pack": [{"path"}, …]}, "stages": {…}, "folder": …, "wishes": how to listen, if not as the task was told}
+    {"item": {"pack": [{"path", "kept"?}, …]}, "stages": {…}, "folder": …,
+     "wishes": how to listen, if not as the task was told}
         decode      ─► values {"pack": [{"audio", "seconds"} | {"failed": {"code", "message"}}, …]}
         transcribe  ─► values {"pack": [{"transcript"} | {"failed": …}, …]}
 
@@ -11,27 +12,38 @@ values; whatever ends the child fails the pack, and its files are then tried one
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from batch.kept import KeptSections
 from pipelines.asr.whisper.engine import SAMPLE_RATE_HZ, Engine, Listening, open_engine
 from pipelines.asr.whisper.sections import SECTION_S, join, sections
 from pipelines.asr.whisper.transcript import Transcript
 from pipelines.asr.whisper.vocabulary import Vocabulary
-from pipelines.audio.decode import decode_blocks
+from pipelines.audio.decode import MAX_DURATION_S, Samples, decode_blocks
 from pipelines.audio.stored import StoredSound, store
-from pipelines.errors import AudioUnreadable
+from pipelines.errors import AudioTooLong, AudioUnreadable
 
 Told = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A decoded recording, and what an earlier life has made of it."""
+
+    sound: StoredSound
+    kept: KeptSections
+
+
 class Decode:
     """Turns recordings of any kind into samples at 16 kHz, piece by piece."""
+
+    def __init__(self, longest_s: float = MAX_DURATION_S) -> None:
+        """Say how long a recording may be once it is decoded; headers are not believed."""
+        self._longest_s = longest_s
 
     def setup(self, device: str) -> None:
         """Nothing to load."""
@@ -41,7 +53,8 @@ class Decode:
         folder = Path(told["folder"])
         files = told["item"]["pack"]
         decoded = [
-            _decoded(Path(file["path"]), folder / f"{n}.pcm") for n, file in enumerate(files)
+            _decoded(Path(file["path"]), folder / f"{n}.pcm", self._longest_s)
+            for n, file in enumerate(files)
         ]
         return {"values": {"pack": decoded}}
 
@@ -49,14 +62,22 @@ class Decode:
 class Transcribe:
     """Keeps an engine loaded and runs packs of decoded recordings through it."""
 
-    def __init__(self, engine: Mapping[str, Any], listening: Mapping[str, Any], vocabulary: Told):
+    def __init__(
+        self,
+        engine: Mapping[str, Any],
+        listening: Mapping[str, Any],
+        vocabulary: Told,
+        section_s: float = SECTION_S,
+    ):
         """Describe the engine.
 
         Args:
             engine: `name`, `model`, `precision`, `threads`.
             listening: `Listening.to_json()`; its prompt is made here, with the model's own tokens.
             vocabulary: `vocabulary` and `replacements`, paths or None.
+            section_s: sound that is in memory at once; a longer recording is heard piece by piece.
         """
+        self._section_s = section_s
         self._options = engine
         self._listening = Listening.parse(listening)
         self._vocabulary = {name: Path(path) if path else None for name, path in vocabulary.items()}
@@ -79,7 +100,7 @@ class Transcribe:
         if "wishes" in told:
             self._heed(**told["wishes"])
         decoded = told["stages"]["decode"]
-        transcripts = iter(self._transcripts(list(readable(decoded))))
+        transcripts = self._transcripts(list(_waiting(told)))
         folder = Path(told["folder"])
         pack: list[Told] = []
         for number, file in enumerate(decoded["values"]["pack"]):
@@ -106,19 +127,43 @@ class Transcribe:
         """The team's words, in the model's own tokens."""
         return Vocabulary.load(vocabulary, replacements).prompt(self._ready.count_tokens).text
 
-    def _transcripts(self, paths: list[Path]) -> list[Transcript]:
-        """All of a pack together, unless that is more than memory should hold at once."""
-        sounds = [StoredSound(path) for path in paths]
-        if sum(map(len, sounds)) <= SECTION_S * SAMPLE_RATE_HZ:
-            return self._listen([sound.read() for sound in sounds])
-        return [self._long(sound) for sound in sounds]
+    def _transcripts(self, files: Sequence[_Waiting]) -> Iterator[Transcript]:
+        """Short ones together, as many as memory should hold at once; a long one section by section."""
+        for group in self._grouped(files):
+            if len(group[0].sound) > self._section_samples:
+                yield self._long(group[0])
+            else:
+                yield from self._listen([file.sound.read() for file in group])
 
-    def _long(self, sound: StoredSound) -> Transcript:
-        """One recording, section by section."""
-        parts = sections(sound.read, len(sound), SECTION_S)
-        return join([(start_s, self._listen([samples])[0]) for start_s, samples in parts])
+    def _grouped(self, files: Sequence[_Waiting]) -> Iterator[list[_Waiting]]:
+        group: list[_Waiting] = []
+        room = self._section_samples
+        for file in files:
+            if group and len(file.sound) > room:
+                yield group
+                group, room = [], self._section_samples
+            group.append(file)
+            room -= len(file.sound)
+        if group:
+            yield group
 
-    def _listen(self, recordings: list[NDArray[np.float32]]) -> list[Transcript]:
+    def _long(self, file: _Waiting) -> Transcript:
+        """One recording, section by section; those that an earlier life has heard are not heard again."""
+        parts: list[tuple[float, Transcript]] = []
+        for start_s, samples in sections(file.sound.read, len(file.sound), self._section_s):
+            start = round(start_s * SAMPLE_RATE_HZ)
+            heard = file.kept.once(start, start + len(samples), partial(self._heard, samples))
+            parts.append((start_s, heard))
+        return join(parts)
+
+    def _heard(self, samples: Samples) -> Transcript:
+        return self._listen([samples])[0]
+
+    @property
+    def _section_samples(self) -> int:
+        return round(self._section_s * SAMPLE_RATE_HZ)
+
+    def _listen(self, recordings: list[Samples]) -> list[Transcript]:
         """Transcribe, with smaller batches from now on if the device's memory is too small."""
         while True:
             try:
@@ -128,6 +173,15 @@ class Transcribe:
                 if "out of memory" not in str(error) or not smaller:
                     raise
                 self._listening = replace(self._listening, batch_size=smaller)
+
+
+def _waiting(told: Told) -> Iterator[_Waiting]:
+    """The recordings of a pack that could be decoded."""
+    decoded = told["stages"]["decode"]
+    for asked, file in zip(told["item"]["pack"], decoded["values"]["pack"], strict=True):
+        if "failed" not in file:
+            sound = StoredSound(Path(decoded["folder"], file["audio"]))
+            yield _Waiting(sound, KeptSections.parse(asked.get("kept")))
 
 
 def readable(decoded: Mapping[str, Any]) -> Iterator[Path]:
@@ -143,12 +197,14 @@ def write_transcript(transcript: Transcript, path: Path) -> Told:
     return {"transcript": path.name}
 
 
-def _decoded(source: Path, target: Path) -> Told:
+def _decoded(source: Path, target: Path, longest_s: float) -> Told:
     try:
-        count = store(decode_blocks(source, SAMPLE_RATE_HZ), target)
+        blocks = decode_blocks(source, SAMPLE_RATE_HZ, max_duration_s=longest_s)
+        count = store(blocks, target)
         if not count:
             raise AudioUnreadable(source, "it contains no sound")
     except AudioUnreadable as error:
         target.unlink()
-        return {"failed": {"code": "AUDIO_UNREADABLE", "message": error.reason}}
+        code = "AUDIO_TOO_LONG" if isinstance(error, AudioTooLong) else "AUDIO_UNREADABLE"
+        return {"failed": {"code": code, "message": error.reason}}
     return {"audio": target.name, "seconds": round(count / SAMPLE_RATE_HZ, 3)}

@@ -6,8 +6,9 @@ Runs in the conductors' threads; pure Python and small beside a transcription.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
 from batch.after import AfterWriting, attempt_all
@@ -54,9 +55,18 @@ class Writer:
         formats = (*self._formats, *added_formats(result))
         paths = write_outputs(result, self._base(asset), formats)
         warnings = (*heard.warnings, *attempt_all(self.after, asset, result, paths))
-        paths += filter(_is_there, self._beside(asset))
-        names = tuple(path.relative_to(self._root).as_posix() for path in paths)
-        return Outcome(asset, outputs=names, flags=transcript.flags, warnings=warnings)
+        return self._outcome(asset, result, paths, warnings)
+
+    def copy(self, asset: Asset, original: str) -> Outcome:
+        """Give a recording what a finished one of the same bytes has."""
+        source, base = Asset(original, ""), self._base(asset)
+        result = replace(read_result(self._json(source)), source=asset.name)
+        paths = write_outputs(result, base, (*self._formats, *added_formats(result)))
+        for path, twin in zip(self._beside(source), self._beside(asset), strict=True):
+            if _is_there(path):
+                shutil.copyfile(path, twin)
+        rest = [one for one in self.after if not one.endings]
+        return self._outcome(asset, result, paths, attempt_all(rest, asset, result, paths))
 
     def rebuild(self, asset: Asset) -> tuple[Warned, ...]:
         """Write the outputs that are missing from the JSON that is not; what could not be done again is told."""
@@ -88,6 +98,14 @@ class Writer:
     def can_rebuild(self, asset: Asset) -> bool:
         """Whether the JSON exists and is not empty."""
         return _is_there(self._json(asset))
+
+    def _outcome(
+        self, asset: Asset, result: Result, paths: list[Path], warnings: tuple[Warned, ...]
+    ) -> Outcome:
+        written = (*paths, *filter(_is_there, self._beside(asset)))
+        names = tuple(path.relative_to(self._root).as_posix() for path in written)
+        flags = result.corrected.transcript.flags
+        return Outcome(asset, outputs=names, flags=flags, warnings=warnings)
 
     def _beside(self, asset: Asset) -> list[Path]:
         """What is left beside the outputs by whatever is done after writing."""

@@ -4,6 +4,7 @@ Knows no jobs: handlers turn these into job errors. `code` is a stable word for 
 
     PipelineError
     ├─ AudioUnreadable      a file that is no audio, or none that we accept
+    │  └─ AudioTooLong      one that does not end where it may
     ├─ EmptyCorpus          nothing left to learn from or to work on
     ├─ BadCheckpoint        a model file that is damaged, foreign or unsafe
     ├─ ModelNotFound        weights that are not on this machine
@@ -32,6 +33,10 @@ class AudioUnreadable(PipelineError):
         super().__init__(f"{path.name} could not be read: {reason}")
         self.path = path
         self.reason = reason
+
+
+class AudioTooLong(AudioUnreadable):
+    """A recording that goes on beyond the limit: a mistake, or a small file made to unfold without end."""
 
 
 class EmptyCorpus(PipelineError):

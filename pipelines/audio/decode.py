@@ -21,7 +21,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from pipelines.errors import AudioUnreadable
+from pipelines.errors import AudioTooLong, AudioUnreadable
 
 Samples = NDArray[np.float32]
 """Mono sound, one value per sample, nominally −1…1."""
@@ -85,7 +85,7 @@ def decode_blocks(
                 mono = _mono(planar.to_ndarray())
                 seen += len(mono)
                 if seen > most_samples:
-                    raise AudioUnreadable(path, f"it is longer than {max_duration_s / 3600:g} h")
+                    raise AudioTooLong(path, f"it is longer than {max_duration_s / 3600:g} h")
                 yield resample.resample_chunk(mono)
         yield resample.resample_chunk(np.zeros(0, np.float32), last=True)
 

@@ -30,11 +30,11 @@ def test_a_recording_longer_than_a_section_is_read_in_pieces(tmp_path, monkeypat
 
     engine = {"name": "faster-whisper", "model": "tiny", "precision": "auto", "threads": 1}
     words = {"vocabulary": None, "replacements": None}
-    transcribe = tasks.Transcribe(engine, Listening("en", beam=1).to_json(), words)
+    listening = Listening("en", beam=1).to_json()
+    transcribe = tasks.Transcribe(engine, listening, words, len(samples) / rate + 2)
     transcribe.setup("cpu")
     lengths = []
     listen = transcribe._listen
-    monkeypatch.setattr(tasks, "SECTION_S", len(samples) / rate + 2)
     monkeypatch.setattr(
         transcribe, "_listen", lambda sound: lengths.extend(map(len, sound)) or listen(sound)
     )

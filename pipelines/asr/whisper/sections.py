@@ -1,7 +1,7 @@
 """Recordings of any length in bounded memory: read section by section, cut in the quiet, joined again.
 
-    samples on disk ─► half an hour ─► transcript ┐
-                   ─► half an hour ─► transcript ─┴─► one transcript, in times of the whole
+    samples on disk ─► a quarter of an hour ─► transcript ┐
+                   ─► a quarter of an hour ─► transcript ─┴─► one transcript, in times of the whole
 
 Knows no engine and no file format: samples come from a function.
 """
@@ -18,8 +18,8 @@ from pipelines.asr.whisper.transcript import Segment, Transcript
 from pipelines.audio.decode import Samples
 from pipelines.audio.silence import pauses
 
-SECTION_S = 1800.0
-"""115 MB of samples: enough chunks to sort by length, little beside a model."""
+SECTION_S = 900.0
+"""58 MB of samples: enough chunks to sort by length, little beside a model, little to lose to a kill."""
 
 Read = Callable[[int, int], Samples]
 """From a position and a number of samples to those samples, or to what is left of them."""
