@@ -9,6 +9,8 @@ import pytest
 
 from pipelines.asr.alignment import align
 from pipelines.asr.w2v2bert.beam import Weights
+from pipelines.asr.w2v2bert.confidence import Calibration, Evidence
+from pipelines.asr.w2v2bert.language import WORDS_FILE, Language
 from pipelines.asr.w2v2bert.language_model import CharacterModel
 from pipelines.asr.w2v2bert.reader import FILE_NAME, Reader, best_symbols
 from pipelines.asr.w2v2bert.transcribe import has_repetition
@@ -86,7 +88,7 @@ def test_the_language_model_decides_what_sounds_alike(tmp_path):
     model = CharacterModel.from_sentences(
         [VOCABULARY.encode("abc abd abc")] * 9, symbols=len(VOCABULARY), boundary=BLANK
     )
-    reader = Reader(VOCABULARY, FRAME_S).with_model(model, Weights(alpha=1.0))
+    reader = Reader(VOCABULARY, FRAME_S).with_language(Language(model), Weights(alpha=1.0))
     emissions = _said("abe")
     emissions[4] = np.log(np.where(np.arange(len(VOCABULARY)) < 3, 0.01, 0.12))
     emissions[4, VOCABULARY.encode("e")[0]] = np.log(0.2)
@@ -103,6 +105,9 @@ def test_the_language_model_decides_what_sounds_alike(tmp_path):
         lambda _: "no JSON",
         lambda _: "{}",
         lambda document: json.dumps({**document, "weights": {"alpha": 1, "beta": 0, "width": 0}}),
+        lambda document: json.dumps(
+            {**document, "words": {"weights": {"sound": 1, "magic": 1}, "shift": 0}}
+        ),
     ],
 )
 def test_damaged_settings_are_refused(tmp_path, damage):
@@ -117,9 +122,59 @@ def test_damaged_settings_are_refused(tmp_path, damage):
 def test_the_language_model_of_another_vocabulary_is_refused(tmp_path):
     """Its symbols would mean other letters."""
     model = CharacterModel.from_sentences([[1, 2]], symbols=4, boundary=0)
-    Reader(VOCABULARY, FRAME_S).with_model(model, Weights(alpha=1.0)).save(tmp_path)
+    Reader(VOCABULARY, FRAME_S).with_language(Language(model), Weights(alpha=1.0)).save(tmp_path)
     with pytest.raises(BadCheckpoint, match="another vocabulary"):
         Reader.load(tmp_path, VOCABULARY, FRAME_S)
+
+
+def _known(words=("abc",)):
+    """A reader whose language is only "abc", beside a list of words."""
+    model = CharacterModel.from_sentences(
+        [VOCABULARY.encode("abc")] * 9, symbols=len(VOCABULARY), boundary=BLANK
+    )
+    return Reader(VOCABULARY, FRAME_S).with_language(
+        Language(model, frozenset(words)), Weights(alpha=0.1)
+    )
+
+
+def test_words_of_the_project_are_told_from_others():
+    """With their punctuation or without; of a verse it is the share."""
+    (reading,) = _known().read([_said("abc abd")])
+    assert [evidence.known for evidence in reading.word_evidence] == [1.0, 0.0]
+    assert reading.evidence.known == 0.5
+
+
+def test_words_survive_a_checkpoint_and_may_be_missing(tmp_path):
+    """Models of earlier workers have no list."""
+    _known(("abc", "gh")).save(tmp_path)
+    assert (tmp_path / WORDS_FILE).read_text("utf-8") == "abc\ngh\n"
+    emissions = [_said("abc gh abd")]
+    loaded = Reader.load(tmp_path, VOCABULARY, FRAME_S)
+    assert loaded.read(emissions) == _known(("abc", "gh")).read(emissions)
+    (tmp_path / WORDS_FILE).unlink()
+    (reading,) = Reader.load(tmp_path, VOCABULARY, FRAME_S).read(emissions)
+    assert (reading.text, reading.evidence.known) == ("abc gh abd", 0.0)
+
+
+def test_what_the_search_hesitated_over_is_known_word_by_word():
+    """Two letters that are as likely make one word doubtful, not its neighbour."""
+    emissions = _said("ab cd")
+    d, e = VOCABULARY.encode("de")
+    emissions[8, [d, e]] = np.log([0.45, 0.44])
+    (reading,) = _known().read([emissions])
+    sure, doubtful = reading.word_evidence
+    assert doubtful.agreement < 2 * sure.agreement < 0
+    assert doubtful.clarity < sure.clarity
+
+
+def test_calibrations_of_earlier_workers_are_read(tmp_path):
+    """Three numbers in a list: sound, language, and what is no longer asked for."""
+    Reader(VOCABULARY, FRAME_S).save(tmp_path)
+    document = json.loads((tmp_path / FILE_NAME).read_text("utf-8"))
+    document["verses"] = {"weights": [0.5, 0.25, 0.1], "shift": 1.5}
+    (tmp_path / FILE_NAME).write_text(json.dumps(document), "utf-8")
+    verses = Reader.load(tmp_path, VOCABULARY, FRAME_S).decoding.verses
+    assert verses == Calibration(Evidence(sound=0.5, language=0.25), 1.5)
 
 
 def test_without_settings_reading_is_greedy(tmp_path):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +46,11 @@ class Weights:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """The best symbols of a recording, and the log of their share among all that was found."""
+class Hypothesis:
+    """What a recording may say, and how likely that is: a log-probability up to a constant."""
 
     ids: tuple[int, ...]
-    log_share: float
+    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,10 @@ class _Rows:
         return len(self.recording)
 
 
-def search(emissions: Sequence[Scores], model: CharacterModel, weights: Weights) -> list[Found]:
-    """Most likely symbols of each recording.
+def search(
+    emissions: Sequence[Scores], model: CharacterModel, weights: Weights
+) -> list[tuple[Hypothesis, ...]]:
+    """What each recording may say, the most likely first; at least one each.
 
     Args:
         emissions: one array of log-probabilities (u, c) per recording; c is the model's `symbols`,
@@ -108,7 +111,7 @@ class _Search:
         self._symbols: list[Ids] = [np.full(len(emissions), -1)]
         self._nodes = len(emissions)
 
-    def run(self) -> list[Found]:
+    def run(self) -> list[tuple[Hypothesis, ...]]:
         rows = self._begin()
         ended: list[_Rows] = []
         for frame in range(int(self._lengths.max(initial=0))):
@@ -117,7 +120,7 @@ class _Search:
                 ended.append(rows.where(is_over))
                 rows = rows.where(~is_over)
             rows = self._step(rows, frame)
-        return self._best(_concatenated([*ended, rows]))
+        return self._ranked(_concatenated([*ended, rows]))
 
     def _begin(self) -> _Rows:
         count = len(self._emissions)
@@ -205,23 +208,22 @@ class _Search:
         self._nodes += count
         return replace(rows.where(kept), node=node)
 
-    def _best(self, rows: _Rows) -> list[Found]:
+    def _ranked(self, rows: _Rows) -> list[tuple[Hypothesis, ...]]:
         end, _ = self._model.advance(rows.state, np.full(len(rows), self._blank))
         final = rows.score + self._weights.alpha * end
         order = np.lexsort((-final, rows.recording))
-        first = np.searchsorted(rows.recording[order], np.arange(len(self._emissions)))
+        borders = np.searchsorted(rows.recording[order], np.arange(len(self._emissions) + 1))
         parents, symbols = np.concatenate(self._parents), np.concatenate(self._symbols)
-        everything = np.full(len(self._emissions), -np.inf)
-        np.logaddexp.at(everything, rows.recording, final)
-        log_shares = final[order[first]] - everything
-        found = []
-        for node, log_share in zip(rows.node[order[first]], log_shares, strict=True):
+
+        def read_back(row: int) -> Hypothesis:
             ids: list[int] = []
+            node = rows.node[row]
             while parents[node] >= 0:
                 ids.append(int(symbols[node]))
                 node = parents[node]
-            found.append(Found(tuple(reversed(ids)), float(log_share)))
-        return found
+            return Hypothesis(tuple(reversed(ids)), float(final[row]))
+
+        return [tuple(map(read_back, order[begin:end])) for begin, end in pairwise(borders)]
 
 
 @dataclass(frozen=True, slots=True)

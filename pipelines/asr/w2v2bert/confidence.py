@@ -2,8 +2,9 @@
 
 A network's own probabilities are too sure of themselves, and once a language model has had its say
 they are only a part of the evidence. Logistic regression on held-out speech weighs what there is until
-it means what it says (Platt 1999, with more than one number). A few dozen verses determine it,
-with a weak prior on "believe the network". Knows no words and no sound.
+it means what it says (Platt 1999, with more than one number). A few dozen verses determine it, with a
+weak prior: every kind of evidence tells something, and all the same (Dawes 1979, "The robust beauty of
+improper linear models"). Knows no words and no sound.
 """
 
 from __future__ import annotations
@@ -19,8 +20,11 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 _EDGE = 1e-4
-_PRIOR = 1.0
-"""How firmly, in cases, the network is believed before the first one is seen."""
+_PRIOR_WEIGHT = 0.2
+"""What a kind of evidence is worth before the first case is seen, per standard deviation …"""
+_PRIOR = 3.0
+"""… and how firmly, in cases, that is believed."""
+_PRIOR_SHIFT = 1e-3
 _NEWTON_STEPS = 100
 
 
@@ -29,13 +33,25 @@ class Evidence(NamedTuple):
 
     sound: float
     """Logit of the mean probability of its symbols in the network's output."""
+    clarity: float = 0.0
+    """Minus the entropy of the network's output, per symbol."""
     language: float = 0.0
     """Mean log-probability of its symbols in the language model, 0 without one."""
-    share: float = 0.0
-    """Log of its share among everything that the beam search found, 0 without one."""
+    agreement: float = 0.0
+    """Minus the edits per symbol to what else the beam search found, 0 without one."""
+    known: float = 0.0
+    """Share of its words that the project's texts have, 0 without a language model."""
+    words: float = 0.0
+    """Of a verse: minus the log of the wrong words to be expected, per symbol."""
 
 
-SOUND_ALONE = Evidence(1.0, 0.0, 0.0)
+KINDS = len(Evidence._fields)
+SOUND_ALONE = Evidence(1.0)
+
+
+def from_words(confidences: Values, symbols: int) -> float:
+    """The evidence `words` of a verse, from how sure its words are."""
+    return -math.log(max(float((1.0 - confidences).sum()), _EDGE) / symbols)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +63,7 @@ class Calibration:
 
     def __call__(self, evidence: Sequence[Evidence]) -> Values:
         """Calibrated probabilities; weights are never negative, so more evidence is more certain."""
-        return _sigmoid(np.asarray(evidence, np.float64).reshape(-1, 3) @ self.weights + self.shift)
+        return _sigmoid(_rows(evidence) @ self.weights + self.shift)
 
     def of(self, evidence: Evidence) -> float:
         """One of them."""
@@ -64,11 +80,11 @@ class Calibration:
 
         `counts` say how many words or letters a case stands for, one if not given.
         """
-        rows = np.asarray(evidence, np.float64).reshape(-1, 3)
+        rows = _rows(evidence)
         if not len(rows):
             return cls()
         cases = _Cases(rows, np.asarray(shares_right), np.asarray(counts or [1.0] * len(rows)))
-        used = np.array([True, True, True])
+        used = np.full(KINDS, fill_value=True)
         while True:
             weights, shift = cases.fit(used)
             wrong = (weights < 0.0) & used
@@ -86,31 +102,35 @@ def logit(probability: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class _Cases:
-    """Evidence (n, 3), what came of it (n), and how much each case counts (n)."""
+    """Evidence (n, k), what came of it (n), and how much each case counts (n)."""
 
     evidence: Values
     right: Values
     counts: Values
 
     def fit(self, used: NDArray[np.bool_]) -> tuple[Values, float]:
-        """Weights and shift by Newton's method; what is not used gets no weight."""
-        # Centred, so that a weight does not have to do the work of the shift, which has no prior.
+        """Weights and shift by Newton's method; what is not used, or never differs, gets no weight."""
+        # In standard deviations from the mean, so that one prior fits every kind of evidence.
         centre = np.average(self.evidence, axis=0, weights=self.counts)
-        ones = np.ones((len(self.evidence), 1))
-        inputs = np.concatenate([(self.evidence - centre) * used, ones], axis=1)
-        prior = np.array([_PRIOR, _PRIOR, _PRIOR, 1e-3])
-        start = np.array([*SOUND_ALONE, 0.0]) * [*used, True]
-        weights: Values = start.copy()
+        spread = np.sqrt(np.average((self.evidence - centre) ** 2, axis=0, weights=self.counts))
+        scale = np.where(used & (spread > 1e-6), 1.0 / np.maximum(spread, 1e-6), 0.0)
+        inputs = np.concatenate(
+            [(self.evidence - centre) * scale, np.ones((len(self.evidence), 1))], axis=1
+        )
+        prior = np.array([_PRIOR] * KINDS + [_PRIOR_SHIFT])
+        expected = np.array([_PRIOR_WEIGHT] * KINDS + [0.0])
+        weights: Values = expected.copy()
         for _ in range(_NEWTON_STEPS):
             p = _sigmoid(inputs @ weights)
-            gradient = inputs.T @ (self.counts * (p - self.right)) + prior * (weights - start)
-            spread = (self.counts * p * (1.0 - p))[:, None]
-            step = np.linalg.solve((inputs * spread).T @ inputs + np.diag(prior), gradient)
+            gradient = inputs.T @ (self.counts * (p - self.right)) + prior * (weights - expected)
+            curvature = (self.counts * p * (1.0 - p))[:, None]
+            step = np.linalg.solve((inputs * curvature).T @ inputs + np.diag(prior), gradient)
             # Where everything is sure, the curvature is next to nothing and a step would overshoot.
             weights -= np.clip(step, -1.0, 1.0)
             if float(np.abs(step).max()) < 1e-9:
                 break
-        return weights[:3], float(weights[3] - weights[:3] @ centre)
+        slopes = weights[:KINDS] * scale
+        return slopes, float(weights[KINDS] - slopes @ centre)
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
@@ -118,6 +138,10 @@ def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float | No
     if len(one) < 3 or len(set(one)) == 1 or len(set(other)) == 1:
         return None
     return float(np.corrcoef(_ranks(one), _ranks(other))[0, 1])
+
+
+def _rows(evidence: Sequence[Evidence]) -> Values:
+    return np.asarray(evidence, np.float64).reshape(-1, KINDS)
 
 
 def _ranks(values: Sequence[float]) -> Values:

@@ -10,18 +10,19 @@ and reports plain probabilities. Knows no sound. Axis letters: u output frames, 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from pipelines.asr.alignment import Spot, align
-from pipelines.asr.w2v2bert.beam import Found, Weights, search
-from pipelines.asr.w2v2bert.confidence import Calibration, Evidence, logit
-from pipelines.asr.w2v2bert.language_model import CharacterModel, Scores
+from pipelines.asr.alignment import align
+from pipelines.asr.w2v2bert.beam import Hypothesis, Weights, search
+from pipelines.asr.w2v2bert.confidence import Calibration, Evidence, from_words, logit
+from pipelines.asr.w2v2bert.evidence import clues
+from pipelines.asr.w2v2bert.language import Language
+from pipelines.asr.w2v2bert.language_model import Scores
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.errors import BadCheckpoint
 
@@ -62,6 +63,25 @@ class Reading:
     evidence: Evidence
     word_evidence: tuple[Evidence, ...]
 
+    def with_words(self, calibration: Calibration) -> Reading:
+        """The same with calibrated words, which are evidence for the whole."""
+        if not self.words:
+            return self
+        sure = calibration(self.word_evidence)
+        words = tuple(
+            replace(word, confidence=round(float(p), 4))
+            for word, p in zip(self.words, sure, strict=True)
+        )
+        evidence = self.evidence._replace(words=from_words(sure, len(self.text)))
+        return replace(self, words=words, evidence=evidence)
+
+    def calibrated(self, words: Calibration, verses: Calibration) -> Reading:
+        """The same with confidence that means what it says."""
+        if not self.text:
+            return self
+        reading = self.with_words(words)
+        return replace(reading, confidence=round(verses.of(reading.evidence), 4))
+
 
 NOTHING = Reading("", (), 0.0, Evidence(logit(0.0)), ())
 
@@ -74,13 +94,13 @@ class Reader:
         vocabulary: Vocabulary,
         output_s: float,
         decoding: Decoding | None = None,
-        model: CharacterModel | None = None,
+        language: Language | None = None,
     ) -> None:
         """Take what a checkpoint holds; `output_s` is the duration of an output frame."""
         self.vocabulary = vocabulary
         self._output_s = output_s
         self.decoding = decoding or Decoding()
-        self._model = model
+        self._language = language
 
     @classmethod
     def load(cls, directory: Path, vocabulary: Vocabulary, output_s: float) -> Reader:
@@ -92,65 +112,68 @@ class Reader:
         decoding = _load(directory / FILE_NAME)
         if decoding is None or not decoding.weights.alpha:
             return cls(vocabulary, output_s, decoding)
-        model = CharacterModel.load(directory)
-        if (model.symbols, model.boundary) != (len(vocabulary), vocabulary.blank_id):
-            raise BadCheckpoint("The model's language model belongs to another vocabulary.")
-        return cls(vocabulary, output_s, decoding, model)
+        return cls(vocabulary, output_s, decoding, Language.load(directory, vocabulary))
 
-    def with_model(self, model: CharacterModel, weights: Weights) -> Reader:
+    def with_language(self, language: Language, weights: Weights) -> Reader:
         """The same with a language model."""
         decoding = replace(self.decoding, weights=weights)
-        return Reader(self.vocabulary, self._output_s, decoding, model)
+        return Reader(self.vocabulary, self._output_s, decoding, language)
 
     def with_decoding(self, decoding: Decoding) -> Reader:
         """The same with other settings."""
-        return Reader(self.vocabulary, self._output_s, decoding, self._model)
+        return Reader(self.vocabulary, self._output_s, decoding, self._language)
 
     def save(self, directory: Path) -> None:
         """Write what `load` reads."""
-        text = json.dumps(asdict(self.decoding), indent=1)
+        document = asdict(self.decoding)
+        for name in ("words", "verses"):
+            document[name]["weights"] = getattr(self.decoding, name).weights._asdict()
+        text = json.dumps(document, indent=1)
         (directory / FILE_NAME).write_text(text, "utf-8")
-        if self._model is not None:
-            self._model.save(directory)
+        if self._language is not None:
+            self._language.save(directory)
 
     def read(self, emissions: Sequence[Scores]) -> list[Reading]:
         """Read recordings, each a (u, c) array of log-probabilities."""
         return [
-            self._reading(found, align(log_p, found.ids, self.vocabulary.blank_id))
-            for found, log_p in zip(self._found(emissions), emissions, strict=True)
+            self._reading(log_p, hypotheses)
+            for log_p, hypotheses in zip(emissions, self._found(emissions), strict=True)
         ]
 
-    def _found(self, emissions: Sequence[Scores]) -> list[Found]:
-        if self._model is not None and self.decoding.weights.alpha:
-            return search(emissions, self._model, self.decoding.weights)
-        blank_id = self.vocabulary.blank_id
-        return [Found(best_symbols(log_p, blank_id), 0.0) for log_p in emissions]
+    def texts(self, emissions: Sequence[Scores]) -> list[str]:
+        """What `read` gives as text, in less time."""
+        return [self.vocabulary.decode(found[0].ids) for found in self._found(emissions)]
 
-    def _reading(self, found: Found, spots: Sequence[Spot]) -> Reading:
-        ids = found.ids
+    def _found(self, emissions: Sequence[Scores]) -> Sequence[Sequence[Hypothesis]]:
+        if self._language is not None and self.decoding.weights.alpha:
+            return search(emissions, self._language.model, self.decoding.weights)
+        blank_id = self.vocabulary.blank_id
+        return [[Hypothesis(best_symbols(log_p, blank_id), 0.0)] for log_p in emissions]
+
+    def _reading(self, log_p: Scores, hypotheses: Sequence[Hypothesis]) -> Reading:
+        ids = hypotheses[0].ids
         text = self.vocabulary.decode(ids)
         if not text:
             return NOTHING
-        language = self._model.scores(ids) if self._model else [0.0] * (len(ids) + 1)
-        words, word_evidence = [], []
+        spots = align(log_p, ids, self.vocabulary.blank_id)
+        scores = self._language.model.scores(ids) if self._language else [0.0] * (len(ids) + 1)
+        found = clues(log_p, hypotheses, spots, scores)
+        words: list[Word] = []
+        word_evidence: list[Evidence] = []
         for begin, end in self._word_spans(ids):
             word = self.vocabulary.decode(ids[begin:end])
             if not word:
                 continue
-            # What follows a word, a space or the end, says whether it is a whole one.
-            evidence = _evidence(spots[begin:end], language[begin : end + 1], found.log_share)
-            word_evidence.append(evidence)
-            words.append(
-                Word(
-                    word,
-                    round(spots[begin].begin * self._output_s, 3),
-                    round(spots[end - 1].end * self._output_s, 3),
-                    round(self.decoding.words.of(evidence), 4),
-                )
-            )
-        evidence = _evidence(spots, language, found.log_share)
-        confidence = round(self.decoding.verses.of(evidence), 4)
-        return Reading(text, tuple(words), confidence, evidence, tuple(word_evidence))
+            word_evidence.append(found.of(begin, end, self._known_share([word])))
+            begin_s = round(spots[begin].begin * self._output_s, 3)
+            end_s = round(spots[end - 1].end * self._output_s, 3)
+            words.append(Word(word, begin_s, end_s, 0.0))
+        evidence = found.of(0, len(ids), self._known_share([word.text for word in words]))
+        reading = Reading(text, tuple(words), 0.0, evidence, tuple(word_evidence))
+        return reading.calibrated(self.decoding.words, self.decoding.verses)
+
+    def _known_share(self, words: Sequence[str]) -> float:
+        return self._language.known_share(words) if self._language else 0.0
 
     def _word_spans(self, ids: Sequence[int]) -> Iterator[tuple[int, int]]:
         begin = 0
@@ -166,12 +189,6 @@ def best_symbols(log_p: Scores, blank_id: int) -> tuple[int, ...]:
     ids = log_p.argmax(axis=1)
     is_new = np.concatenate([[True], ids[1:] != ids[:-1]])[: len(ids)]
     return tuple(int(symbol) for symbol in ids[is_new & (ids != blank_id)])
-
-
-def _evidence(spots: Sequence[Spot], language: Sequence[float], log_share: float) -> Evidence:
-    """Means over symbols where they were surest; blanks would drown them."""
-    probability = math.exp(sum(spot.log_p for spot in spots) / max(len(spots), 1))
-    return Evidence(logit(probability), sum(language) / max(len(language), 1), log_share)
 
 
 def _load(path: Path) -> Decoding | None:
@@ -194,5 +211,12 @@ def _load(path: Path) -> Decoding | None:
 
 
 def _calibration(document: Any) -> Calibration:
-    sound, language, share = map(float, document["weights"])
-    return Calibration(Evidence(sound, language, share), float(document["shift"]))
+    weights = document["weights"]
+    # Models of earlier workers have a list: sound, language, and what is no longer asked for.
+    by_name = (
+        weights
+        if isinstance(weights, Mapping)
+        else dict(zip(("sound", "language"), weights, strict=False))
+    )
+    evidence = Evidence(**{name: float(weight) for name, weight in by_name.items()})
+    return Calibration(evidence, float(document["shift"]))

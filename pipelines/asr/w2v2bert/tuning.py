@@ -1,34 +1,35 @@
 """What the held-out verses decide after a training: language model or not, and what confidence means.
 
-    held-out verses ─► emissions, once ─► greedy or beam, and which weights ─► calibration ─► `Decoding`
+    held-out verses ─► emissions, once ─► greedy or beam, and which weights ─► `trust` ─► `Decoding`
 
 The language model never sees the text of a held-out verse, or it would be tuned on what it knows by
-heart. Without held-out verses nothing is decided: greedy reading, plain probabilities.
+heart. What is reported of a verse was read with weights that were chosen without it. Without held-out
+verses nothing is decided: greedy reading, plain probabilities.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
-import jiwer
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from pipelines.asr.w2v2bert.beam import Weights
-from pipelines.asr.w2v2bert.confidence import Calibration, Evidence, rank_correlation
-from pipelines.asr.w2v2bert.language_model import CharacterModel, Scores
-from pipelines.asr.w2v2bert.reader import DOUBTFUL, Decoding, Reader, Reading
+from pipelines.asr.w2v2bert.confidence import rank_correlation
+from pipelines.asr.w2v2bert.language import Language
+from pipelines.asr.w2v2bert.language_model import Scores
+from pipelines.asr.w2v2bert.reader import Reader, Reading
+from pipelines.asr.w2v2bert.trust import Judged, calibrate, folds, verse_cer
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
-from pipelines.text.metrics import error_rates
+from pipelines.text.metrics import ErrorRates, error_rates
 
-ALPHAS = (0.2, 0.4, 0.6, 0.8)
+ALPHAS = (0.3, 0.6, 0.9, 1.2)
 BETAS = (0.0, 0.5, 1.0, 1.5)
 """Per unit of alpha: a symbol's mean log-probability is about −1.5 in a language."""
 MOST_VERSES = 120
 """Held-out verses that are tuned on; more would only take longer."""
-LOWEST_SHARE = 0.15
-"""This share of the least sure held-out verses lies below the mark that calls for a look."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,12 @@ class HeldOut:
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """A reader with its measurements; rates are of the held-out verses, 0…1."""
+    """A reader with its measurements; rates are of the held-out verses, 0…1, cross-fitted."""
 
     reader: Reader
     readings: tuple[Reading, ...] = ()
+    """Each by weights and a calibration that were fitted without it."""
+    words: tuple[Judged, ...] = ()
     greedy_cer: float | None = None
     cer: float | None = None
     wer: float | None = None
@@ -63,112 +66,64 @@ def tune(
     plain = Reader(vocabulary, output_s)
     if not held_out.texts:
         return Tuned(plain)
-    greedy = _measured(plain, held_out)
-    best = _with_language_model(plain, held_out, texts, poll)
-    chosen = best if best is not None and best.cer < greedy.cer else greedy
-    decoding = _calibrated(chosen, held_out.texts)
-    reader = chosen.reader.with_decoding(decoding)
-    readings = reader.read(held_out.emissions)
+    said = held_out.texts
+    readings: Sequence[Reading] = plain.read(held_out.emissions)
+    greedy = chosen = _rates(said, readings)
+    reader = plain
+    language = Language.from_texts(vocabulary, texts, unseen=said)
+    if language is not None:
+        candidates = _Candidates(plain, language, held_out, poll)
+        with_language = candidates.read_unseen()
+        rates = _rates(said, with_language)
+        if rates.cer < greedy.cer:
+            reader, readings, chosen = candidates.best(), with_language, rates
+    trust = calibrate(readings, said, reader.decoding)
+    cers = [verse_cer(text, one.text) for text, one in zip(said, readings, strict=True)]
     return Tuned(
-        reader=reader,
-        readings=tuple(readings),
+        reader=reader.with_decoding(trust.decoding),
+        readings=trust.readings,
+        words=trust.words,
         greedy_cer=greedy.cer,
         cer=chosen.cer,
         wer=chosen.wer,
-        rank_correlation=rank_correlation(
-            [reading.confidence for reading in readings],
-            [
-                verse_cer(text, reading.text)
-                for text, reading in zip(held_out.texts, readings, strict=True)
-            ],
-        ),
+        rank_correlation=rank_correlation([one.confidence for one in trust.readings], cers),
     )
 
 
-def verse_cer(text: str, heard: str) -> float:
-    """Character error rate of one verse."""
-    return error_rates([text], [heard]).cer
+class _Candidates:
+    """Readers with different weights, and their mistakes in the first held-out verses."""
+
+    def __init__(
+        self, plain: Reader, language: Language, held_out: HeldOut, poll: Callable[[], None]
+    ) -> None:
+        self._held_out = held_out
+        self._tuned_on = min(len(held_out.texts), MOST_VERSES)
+        self._readers: list[Reader] = []
+        mistakes = []
+        for alpha, beta in product(ALPHAS, BETAS):
+            poll()
+            reader = plain.with_language(language, Weights(alpha, alpha * beta))
+            self._readers.append(reader)
+            mistakes.append(self._mistakes(reader.texts(held_out.emissions[: self._tuned_on])))
+        self._by_verse = np.array(mistakes)
+
+    def best(self, but: tuple[int, int] = (0, 0)) -> Reader:
+        """The one with the fewest mistakes in the verses outside a range."""
+        counted = np.delete(self._by_verse, slice(*but), axis=1)
+        return self._readers[int(counted.sum(axis=1).argmin())]
+
+    def read_unseen(self) -> list[Reading]:
+        """All verses, each by the best reader for the others."""
+        emissions = self._held_out.emissions
+        readings: list[Reading] = []
+        for begin, end in folds(self._tuned_on):
+            readings += self.best(but=(begin, end)).read(emissions[begin:end])
+        return readings + self.best().read(emissions[self._tuned_on :])
+
+    def _mistakes(self, texts: Sequence[str]) -> list[int]:
+        said = self._held_out.texts[: self._tuned_on]
+        return [Levenshtein.distance(*pair) for pair in zip(said, texts, strict=True)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Measured:
-    reader: Reader
-    readings: Sequence[Reading]
-    cer: float
-    wer: float
-
-
-def _measured(reader: Reader, held_out: HeldOut) -> _Measured:
-    readings = reader.read(held_out.emissions)
-    rates = error_rates(held_out.texts, [reading.text for reading in readings])
-    return _Measured(reader, readings, rates.cer, rates.wer)
-
-
-def _with_language_model(
-    plain: Reader, held_out: HeldOut, texts: Iterable[str], poll: Callable[[], None]
-) -> _Measured | None:
-    """The best weights on the first verses, measured on all; None without text to learn from."""
-    vocabulary = plain.vocabulary
-    unseen = {tuple(vocabulary.encode(text)) for text in held_out.texts}
-    sentences = [ids for text in texts if tuple(ids := vocabulary.encode(text)) not in unseen]
-    if not any(sentences):
-        return None
-    model = CharacterModel.from_sentences(
-        sentences, symbols=len(vocabulary), boundary=vocabulary.blank_id
-    )
-    first = HeldOut(held_out.emissions[:MOST_VERSES], held_out.texts[:MOST_VERSES])
-    tried = []
-    for alpha, beta in product(ALPHAS, BETAS):
-        poll()
-        weights = Weights(alpha, alpha * beta)
-        tried.append(_measured(plain.with_model(model, weights), first))
-    best = min(tried, key=lambda candidate: candidate.cer)
-    return _measured(best.reader, held_out)
-
-
-def _calibrated(chosen: _Measured, texts: Sequence[str]) -> Decoding:
-    readings = chosen.readings
-    word_evidence, is_right = _judged_words(readings, texts)
-    heard = [(reading, text) for reading, text in zip(readings, texts, strict=True) if reading.text]
-    verses = Calibration.fitted(
-        [reading.evidence for reading, _ in heard],
-        [max(0.0, 1.0 - verse_cer(text, reading.text)) for reading, text in heard],
-        [len(reading.words) for reading, _ in heard],
-    )
-    confidences = verses([reading.evidence for reading, _ in heard])
-    doubtful = float(np.quantile(confidences, LOWEST_SHARE)) if len(heard) else DOUBTFUL
-    return replace(
-        chosen.reader.decoding,
-        words=Calibration.fitted(word_evidence, is_right),
-        verses=verses,
-        doubtful_below=round(max(doubtful, DOUBTFUL), 4),
-    )
-
-
-def _judged_words(
-    readings: Sequence[Reading], texts: Sequence[str]
-) -> tuple[list[Evidence], list[float]]:
-    """Evidence for every word that was heard, and 1 where it was said, else 0."""
-    pairs = [
-        (reading, text)
-        for reading, text in zip(readings, texts, strict=True)
-        if text and reading.text
-    ]
-    if not pairs:
-        return [], []
-    compared = jiwer.process_words(
-        [text for _, text in pairs],
-        [" ".join(word.text for word in reading.words) for reading, _ in pairs],
-    )
-    evidence: list[Evidence] = []
-    is_right: list[float] = []
-    for (reading, _), chunks in zip(pairs, compared.alignments, strict=True):
-        right = {
-            index
-            for chunk in chunks
-            if chunk.type == "equal"
-            for index in range(chunk.hyp_start_idx, chunk.hyp_end_idx)
-        }
-        evidence.extend(reading.word_evidence)
-        is_right.extend(float(index in right) for index in range(len(reading.words)))
-    return evidence, is_right
+def _rates(said: Sequence[str], readings: Sequence[Reading]) -> ErrorRates:
+    return error_rates(said, [reading.text for reading in readings])
