@@ -1,11 +1,13 @@
 """A recogniser for a language from nothing, through the real daemon, and whether it can be trusted.
 
-    python -m benchmarks.asr_language [--epochs 30] [--keep DIR]
+    python -m benchmarks.asr_language [--seeds 101 102 103] [--epochs 30] [--keep DIR]
 
-Writes a project in a made-up language (`spoken_language`): 240 spoken sentences with text in three
-notebooks, 400 sentences that nobody has recorded, 40 recordings without text. One job trains and transcribes,
-on the embedded GitLab. What it wrote into the 40 empty cells is compared with what was said. Prints one table;
-exits 1 unless everything holds that is promised.
+For each seed, writes a project in a made-up language (`spoken_language`): 240 spoken sentences with text in three
+notebooks, 400 sentences that nobody has recorded, 120 recordings without text. One job trains and transcribes,
+on the embedded GitLab. What it wrote into the 120 empty cells is compared with what was said. Prints one table;
+exits 1 unless everything holds that is promised, for every seed.
+
+Seeds 0 to 8 were looked at while recogniser and confidence were designed; use others to judge them.
 """
 
 from __future__ import annotations
@@ -42,7 +44,11 @@ TRANSLATOR, WORKER = "translator-token", "worker-token"
 JOB = "mmkbkzk0_language"
 VERSES = 10  # of a chapter
 BOOKS = {"AAA": 80, "BBB": 80, "CCC": 80}
-UNRECORDED, UNWRITTEN = 400, 40
+UNRECORDED, UNWRITTEN = 400, 120
+SEEDS = (101, 102, 103)
+WORST = UNWRITTEN // 10
+MOST_FLAGGED = 0.3
+"""Share of the new verses; to flag everything would find the worst ones too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +66,11 @@ class Verse:
         return self.reference.partition(" ")[0]
 
 
-def write_project(home: Path) -> list[Verse]:
+def write_project(home: Path, seed: int) -> list[Verse]:
     """Make all verses, and the project with them under `home`/project."""
-    language = Language()
+    language = Language(seed)
     spoken = language.sentences(sum(BOOKS.values()) + UNWRITTEN, seed=1)
-    paths = record(spoken, home / "recordings")
+    paths = record(spoken, home / "recordings", seed)
     silent = language.sentences(UNRECORDED, seed=2)
     references = [*_references(BOOKS), *_references({"DDD": UNWRITTEN})]
     verses = [
@@ -144,7 +150,8 @@ def judge(home: Path, verses: Sequence[Verse]) -> dict[str, Any]:
     wrong = [spoken_error_rates([one], [other]).cer for one, other in zip(said, heard, strict=True)]
     confidence = [float(rows[verse.reference]["confidence"]) for verse in waiting]
     flagged = {verse.reference for verse in waiting if rows[verse.reference]["flags"]}
-    worst = sorted(zip(wrong, (v.reference for v in waiting), strict=True), reverse=True)[:4]
+    by_errors = sorted(zip(wrong, (v.reference for v in waiting), strict=True), reverse=True)
+    is_found = [reference in flagged for _, reference in by_errors]
     result = response["result"]
     return {
         "held_out_cer_greedy": result["validation_cer_without_language_model"],
@@ -153,8 +160,11 @@ def judge(home: Path, verses: Sequence[Verse]) -> dict[str, Any]:
         "written_cer_of_new_verses": error_rates(said, written).cer,
         "written_cer_without_corrector": error_rates(said, heard).cer,
         "confidence_against_cer": rank_correlation(confidence, wrong),
+        "confidence_against_cer_held_out": result.get("confidence_correlation"),
+        "mean_confidence": _mean(confidence),
         "flagged": len(flagged),
-        "worst_4_flagged": sum(reference in flagged for _, reference in worst),
+        "worst_4_flagged": sum(is_found[:4]),
+        f"worst_{WORST}_flagged": sum(is_found[:WORST]),
         "cer_of_flagged": _mean(
             [w for w, v in zip(wrong, waiting, strict=True) if v.reference in flagged]
         ),
@@ -174,15 +184,16 @@ def promises(measured: Mapping[str, Any]) -> dict[str, bool]:
         "the language model helps": measured["held_out_cer"] < measured["held_out_cer_greedy"],
         "the corrector helps": measured["written_cer_of_new_verses"]
         < measured["written_cer_without_corrector"],
-        "confidence follows errors": (measured["confidence_against_cer"] or 0.0) < -0.3,
-        "flagged verses have more errors": (measured["cer_of_flagged"] or 0.0)
-        > 1.5 * (measured["cer_of_others"] or 0.0),
+        "confidence follows errors": (measured["confidence_against_cer"] or 0.0) <= -0.5,
+        "3 of the worst 4 verses are flagged": measured["worst_4_flagged"] >= 3,
+        "3 of 4 of the worst tenth are flagged": measured[f"worst_{WORST}_flagged"] >= 0.75 * WORST,
+        "no more than 30 % are flagged": measured["flagged"] <= MOST_FLAGGED * UNWRITTEN,
     }
 
 
-def run(home: Path, epochs: int) -> dict[str, Any]:
+def run(home: Path, seed: int, epochs: int) -> dict[str, Any]:
     """Do the job and measure."""
-    verses = write_project(home)
+    verses = write_project(home, seed)
     measured: dict[str, Any] = {"untrained_cer": untrained_cer(home, verses)}
     started = time.perf_counter()
     with GitLab(home / "gitlab", write_world(home, epochs), 0) as gitlab:
@@ -240,19 +251,29 @@ def _write(path: Path, text: str) -> None:
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--keep", type=Path, help="work here and leave everything")
     arguments = parser.parse_args()
+    by_seed: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as scratch:
-        home = arguments.keep or Path(scratch)
-        home.mkdir(parents=True, exist_ok=True)
-        measured = run(home, arguments.epochs)
-    for name, value in measured.items():
-        print(f"{name:32} {value:.3f}" if isinstance(value, float) else f"{name:32} {value}")
-    kept = promises(measured)
-    for name, holds in kept.items():
-        print(f"{'yes' if holds else 'NO':4} {name}")
-    return 0 if all(kept.values()) else 1
+        for seed in arguments.seeds:
+            home = (arguments.keep or Path(scratch)) / f"seed-{seed}"
+            home.mkdir(parents=True)
+            by_seed[seed] = run(home, seed, arguments.epochs)
+            print(f"seed {seed}: {by_seed[seed].pop('summary')}", flush=True)
+    kept = {seed: promises(measured) for seed, measured in by_seed.items()}
+    _print_row("seed", arguments.seeds)
+    for name in by_seed[arguments.seeds[0]]:
+        _print_row(name, [measured[name] for measured in by_seed.values()])
+    for name in kept[arguments.seeds[0]]:
+        _print_row(name, ["yes" if holds[name] else "NO" for holds in kept.values()])
+    return 0 if all(all(holds.values()) for holds in kept.values()) else 1
+
+
+def _print_row(name: str, values: Sequence[Any]) -> None:
+    cells = (f"{value:.3f}" if isinstance(value, float) else str(value) for value in values)
+    print(f"{name:46}", *(f"{cell:>8}" for cell in cells))
 
 
 if __name__ == "__main__":

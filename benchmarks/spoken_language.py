@@ -117,7 +117,7 @@ def record(sentences: Sequence[Sentence], directory: Path, seed: int = 0) -> lis
         dice = random.Random(f"{seed}/{number}")
         samples = speaker.say(sentence, dice)
         level = 10 ** dice.uniform(*NOISE)
-        hiss = level * np.random.default_rng(number).standard_normal(len(samples))
+        hiss = level * np.random.default_rng([seed, number]).standard_normal(len(samples))
         path = directory / f"{number:04d}.flac"
         soundfile.write(path, (0.6 * samples + hiss).astype(np.float32), SAMPLE_RATE)
         paths.append(path)
