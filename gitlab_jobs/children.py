@@ -20,12 +20,13 @@ from typing import Protocol
 from gitlab_jobs.appetite import Appetite
 from gitlab_jobs.device_watch import DeviceWatch
 from gitlab_jobs.job import CancelReason, Job, Mode
-from gitlab_jobs.smaller_steps import Plans, SmallerSteps
+from gitlab_jobs.smaller_steps import SmallerSteps
 from gitlab_jobs.store import ProjectRef
 from runner.frames import JsonObject
 from runner.gpu import Gpu
 from runner.log_pipe import Mask
 from runner.peak import Peak
+from runner.plan_store import PlanStore
 from runner.reusable import Caller, ReusableChild, Turn
 from runner.serving import Progress, Serve
 from runner.slot import Recycle
@@ -100,7 +101,7 @@ class Common:
     """
 
     watch: DeviceWatch
-    plans: Plans
+    plans: PlanStore
     mask: Mask
     keep_warm_s: float
 

@@ -18,9 +18,9 @@ from gitlab_jobs.children import Affinity, Children, Common, Needs, Place
 from gitlab_jobs.device_watch import DeviceWatch
 from gitlab_jobs.job import Job
 from gitlab_jobs.settings import WorkerSettings
-from gitlab_jobs.smaller_steps import Plans
 from gitlab_jobs.store import ProjectRef
 from runner.log_pipe import Mask
+from runner.plan_store import PlanStore
 from runner.preflight import Admission
 
 logger = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class Slots:
         used = [devices[n % len(devices)] for n in range(max(limit, len(devices)))]
         work_dir = settings.work_dir.resolve()
         watch = watch or DeviceWatch(used, work_dir)
-        common = Common(watch, Plans(work_dir / PLANS_FILE), mask, settings.keep_warm)
+        common = Common(watch, PlanStore(work_dir / PLANS_FILE), mask, settings.keep_warm)
         logs = [work_dir / IDLE_LOGS / f"slot-{number}.log" for number in range(len(used))]
         places = [
             Slot(Children(device, common, log)) for device, log in zip(used, logs, strict=True)

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from gitlab_jobs.appetite import START, WHOLE, Appetite
-from runner.oom_driver import PlanStore
-from runner.oom_plan import MemoryPlan, OomPlanner, OomRung
+from runner.oom_plan import OomPlanner, OomRung
+from runner.plan_store import PlanStore
 
 logger = logging.getLogger(__name__)
 
@@ -32,33 +30,14 @@ _WORDS = {
 }
 
 
-class Plans:
-    """What worked before, on this box's disk; shared by all slots."""
-
-    def __init__(self, path: Path) -> None:
-        """Read what is there."""
-        self._store = PlanStore(path)
-        self._lock = Lock()
-
-    def find(self, key: str) -> MemoryPlan | None:
-        """Where to begin; None where memory has always sufficed."""
-        with self._lock:
-            return self._store.plan(key)
-
-    def remember(self, key: str, plan: MemoryPlan) -> None:
-        """Begin there next time."""
-        with self._lock:
-            self._store.remember(key, plan)
-
-
 class SmallerSteps:
     """One job's way down."""
 
-    def __init__(self, appetite: Appetite, device: str, plans: Plans) -> None:
+    def __init__(self, appetite: Appetite, device: str, plans: PlanStore) -> None:
         """Begin where a job of its kind ended on this device."""
         self._key = f"{appetite.key} on {device}"
         self._plans = plans
-        self._planner = OomPlanner(appetite.rules, plans.find(self._key) or START)
+        self._planner = OomPlanner(appetite.rules, plans.plan(self._key) or START)
 
     def next(self, detail: str) -> str | None:
         """Go down; says in words how it goes on, or None when nothing is left."""

@@ -1,105 +1,119 @@
-"""Runs an item again with less and less memory until it fits, and remembers what did.
+"""An executor that runs an item again with less and less memory until it fits, and remembers what did.
 
     item + plan ─► executor ─► output                     ─► output + "memory": the plan and the tries
                       └─► OOM_GPU ─► OomPlanner.step ─► again, or `TaskFailed(code="OOM_GPU")` with all tries
 
-Knows no pool: any `Executor` will do. The memory of what worked is the caller's file, by model and device.
+Knows no pool: it goes around any `Executor`. Its task gets the plan as a field of the item and must follow it.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 
-from runner.atomic import write_json
 from runner.errors import RunnerError, SlotDied, TaskFailed
 from runner.executor import Executor
 from runner.frames import JsonObject
 from runner.oom_plan import MemoryPlan, OomPlanner, OomRules
+from runner.plan_store import PlanStore
+from runner.stats import PoolStatus
 from runner.verdict import Verdict
 
 logger = logging.getLogger(__name__)
 
-
-class PlanStore:
-    """What worked last time, by a key that the caller chooses (model and GPU), in one JSON file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._plans = _read(path)
-
-    def plan(self, key: str) -> MemoryPlan | None:
-        """Where to begin; None when nothing ever ran out of memory."""
-        return self._plans.get(key)
-
-    def remember(self, key: str, plan: MemoryPlan) -> None:
-        """Begin there next time; on disk before this returns."""
-        self._plans[key] = plan
-        write_json(self._path, {name: known.to_json() for name, known in self._plans.items()})
-
-    def forget(self, key: str) -> None:
-        """Begin anew: the model or the GPU's other users have changed."""
-        if self._plans.pop(key, None) is not None:
-            write_json(self._path, {name: known.to_json() for name, known in self._plans.items()})
+PLAN = "memory"
+"""The field of an item that holds the plan, and of an output that tells what it came to."""
 
 
 @dataclass(frozen=True, slots=True)
-class OomDriver:
-    """Gives items to an executor, with a plan, until they fit."""
+class OomSteps:
+    """How a kind of work goes down, and from where."""
 
-    executor: Executor
     rules: OomRules
     start: MemoryPlan
     store: PlanStore
     key: str
     """Model and GPU, as the caller names them."""
 
-    def run(self, item: JsonObject, timeout_s: float | None = None) -> JsonObject:
-        """Run one item; its output gets a `memory` field that tells plan and tries.
 
-        Args:
-            item: gets a `memory` field with the plan that the task must follow.
-            timeout_s: for each try.
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """One item on its way down."""
 
-        Raises:
-            TaskFailed: with the code `OOM_GPU` and the table of tries when nothing helped.
-            RunnerError: anything else that went wrong; it is not tried again here.
+    item: JsonObject
+    timeout_s: float | None
+    audio_s: float
+    planner: OomPlanner
+    future: Future[JsonObject]
+
+
+class OomDriver:
+    """Goes around an executor. Safe from any thread."""
+
+    def __init__(self, executor: Executor, steps: OomSteps) -> None:
+        """Begin where the last item of this kind ended."""
+        self._executor = executor
+        self._steps = steps
+
+    def submit(
+        self, item: JsonObject, *, timeout_s: float | None = None, audio_s: float = 0.0
+    ) -> Future[JsonObject]:
+        """Queue one item; see `Executor.submit`. The time is for each try; the future cannot be cancelled.
+
+        Its output gets a `memory` field if memory did not suffice as it was, now or before.
         """
-        planner = OomPlanner(self.rules, self.store.plan(self.key) or self.start)
-        while True:
-            asked = {**item, "memory": planner.plan.to_json()}
-            try:
-                output = self.executor.submit(asked, timeout_s=timeout_s).result()
-            except RunnerError as error:
-                if not _is_gpu_full(error):
-                    raise
-                self._go_down(planner, error)
-                continue
-            # A retry that helped says nothing about the next item.
-            if planner.plan != self.start:
-                self.store.remember(self.key, planner.plan)
-            return {**output, "memory": planner.to_json()}
+        steps = self._steps
+        planner = OomPlanner(steps.rules, steps.store.plan(steps.key) or steps.start)
+        future: Future[JsonObject] = Future()
+        future.set_running_or_notify_cancel()
+        self._try(_Asked(item, timeout_s, audio_s, planner, future))
+        return future
 
-    def _go_down(self, planner: OomPlanner, error: RunnerError) -> None:
+    def status(self) -> PoolStatus:
+        """The executor's."""
+        return self._executor.status()
+
+    def close(self, grace_s: float = 30.0) -> None:
+        """Close the executor."""
+        self._executor.close(grace_s)
+
+    def _try(self, asked: _Asked) -> None:
+        item = {**asked.item, PLAN: asked.planner.plan.to_json()}
+        going = self._executor.submit(item, timeout_s=asked.timeout_s, audio_s=asked.audio_s)
+        going.add_done_callback(lambda ended: self._settle(asked, ended))
+
+    def _settle(self, asked: _Asked, ended: Future[JsonObject]) -> None:
+        """Hand the end of a try on, or begin another one; called by whoever ended it."""
+        error = ended.exception()
+        try:
+            if error is None:
+                asked.future.set_result(self._told(asked.planner, ended.result()))
+            elif _is_gpu_full(error):
+                self._go_down(asked.planner, error)
+                self._try(asked)
+            else:
+                asked.future.set_exception(error)
+        except RunnerError as given_up:
+            asked.future.set_exception(given_up)
+
+    def _told(self, planner: OomPlanner, output: JsonObject) -> JsonObject:
+        steps = self._steps
+        if planner.plan != steps.start:
+            steps.store.remember(steps.key, planner.plan)
+        elif not planner.tries:
+            return output
+        return {**output, PLAN: planner.to_json()}
+
+    def _go_down(self, planner: OomPlanner, error: BaseException) -> None:
         rung = planner.rung
         if planner.step(str(error)) is None:
             message = f"GPU memory did not suffice: {planner.table()}"
             raise TaskFailed("OutOfMemory", message, code=Verdict.OOM_GPU.value) from error
-        logger.warning("%s: out of GPU memory at %s, trying %s", self.key, rung, planner.rung)
+        logger.warning(
+            "%s: out of GPU memory at %s, trying %s", self._steps.key, rung, planner.rung
+        )
 
 
-def _is_gpu_full(error: RunnerError) -> bool:
+def _is_gpu_full(error: BaseException) -> bool:
     return isinstance(error, (TaskFailed, SlotDied)) and error.code == Verdict.OOM_GPU.value
-
-
-def _read(path: Path) -> dict[str, MemoryPlan]:
-    try:
-        plain: JsonObject = json.loads(path.read_text(encoding="utf-8"))
-        return {key: MemoryPlan.from_json(plan) for key, plan in plain.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        logger.warning("memory plans are started anew, %s cannot be read: %s", path, error)
-        return {}
