@@ -8,9 +8,17 @@ import pytest
 import torch
 from support import parity
 from support.parity import array, close
+from torch import Tensor
 
-from pipelines.tts.stabletts.acceleration import Acceleration, choose_acceleration, to_bucket
+from pipelines.tts.stabletts.acceleration import (
+    Acceleration,
+    accelerate,
+    choose_acceleration,
+    to_bucket,
+)
+from pipelines.tts.stabletts.blocks import ROWS_AT_ONCE, attend
 from pipelines.tts.stabletts.flow import SamplingOptions
+from pipelines.tts.stabletts.model import StableTTS
 from pipelines.tts.stabletts.solvers import Solver
 
 
@@ -49,3 +57,38 @@ def test_a_device_gets_what_suits_it() -> None:
     assert choose_acceleration(cpu, compiled=True) == Acceleration(compile_mode="default")
     assert choose_acceleration(gpu, compiled=False) == Acceleration(joint_branches=True)
     assert choose_acceleration(gpu, compiled=True).compile_mode == "reduce-overhead"
+
+
+@torch.inference_mode()
+def test_settled_weights_speak_the_same_and_leave_the_voice_alone() -> None:
+    """Joined and laid out once; what a training or a file holds stays as it was."""
+    model = parity.model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    quick = accelerate(model, Acceleration(), torch.bfloat16)
+    after = model.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    expected = _mel(model)
+    close(_mel(accelerate(model, Acceleration(), torch.float32)), expected, 1e-5)
+    close(_mel(quick, torch.bfloat16), expected, 0.1)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("is_ragged", [False, True])
+def test_attention_in_bfloat16_is_the_exact_one_rounded(is_ragged: bool) -> None:
+    """On a CPU it goes in steps, many rows at a time; padding is seen by none of them."""
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = torch.randn((3, 2, 2, ROWS_AT_ONCE + 9, 8), generator=generator)
+    keys = torch.ones(2, 1, 1, q.shape[2], dtype=torch.bool)
+    keys[1, :, :, 40:] = not is_ragged
+    expected = attend(q, k, v, keys, 0.0)
+    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16(), keys if is_ragged else None, 0.0)
+    close(found.float(), expected, 0.02)
+
+
+def _mel(model: StableTTS, dtype: torch.dtype = torch.float32) -> Tensor:
+    voice = model.voice(array("synth/ref_mel"))
+    prior, _, _ = model.plan(array("synth/x"), array("synth/x_lengths"), voice)
+    noise = torch.randn(prior.mu.shape, generator=torch.Generator().manual_seed(5))
+    with torch.autocast("cpu", dtype, enabled=dtype is not torch.float32):
+        return model.render(prior, noise, SamplingOptions(steps=4))

@@ -1,6 +1,7 @@
 """What a device gains from, when a voice speaks many verses: one switch, `compiled`, and the device decide.
 
-    CPU                 the velocity network as C++ of its own; needs the machine's compiler
+    always              the velocity network's weights rounded, joined and laid out once, not at every call
+    CPU, compiled       the velocity network as C++ of its own; needs the machine's compiler
     GPU                 both guidance branches in one batch (two half-filled kernels cost as much as a full one)
     GPU, compiled       also graphs that are replayed without the host; a graph has one size, so lengths are
                         rounded up to buckets
@@ -11,11 +12,13 @@ measured; the GPU's has not been run yet.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
 
+from pipelines.tts.stabletts.blocks import Conv1d, RotaryAttention
 from pipelines.tts.stabletts.flow import Prior
 from pipelines.tts.stabletts.model import StableTTS
 
@@ -43,12 +46,26 @@ def choose_acceleration(device: torch.device, *, compiled: bool) -> Acceleration
     )
 
 
-def accelerate(model: StableTTS, how: Acceleration) -> None:
-    """Compile the part that is called at every step of a solver."""
+def accelerate(model: StableTTS, how: Acceleration, dtype: torch.dtype) -> StableTTS:
+    """Return a model that can only speak, and does it quicker.
+
+    Args:
+        model: Stays as it is; all but the velocity network, which is called at every step, is shared.
+        how: What the device gains from.
+        dtype: What the network multiplies in.
+    """
+    shared = {id(part): part for part in (model.encoder, model.ref_encoder, model.dp)}
+    quick = copy.deepcopy(model, shared)
+    estimator = quick.decoder.estimator.requires_grad_(requires_grad=False).to(dtype)
+    for kind in (RotaryAttention, Conv1d):
+        for module in list(estimator.modules()):
+            if isinstance(module, kind):
+                module.settle()
     if how.compile_mode is not None:
         # Buckets make few sizes, and a graph each; without them one program serves all lengths.
         is_one_size = how.bucket_frames > 1
-        model.decoder.estimator.compile(mode=how.compile_mode, dynamic=not is_one_size)
+        estimator.compile(mode=how.compile_mode, dynamic=not is_one_size)
+    return quick
 
 
 def to_bucket(prior: Prior, how: Acceleration) -> Prior:

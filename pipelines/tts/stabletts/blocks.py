@@ -17,6 +17,8 @@ from torch.nn import functional as F
 from pipelines.tts.stabletts.dropout import Dropout, drop
 
 ROPE_BASE = 10_000.0
+ROWS_AT_ONCE = 512
+"""Queries whose scores are held at once, where attention is taken in steps and not fused."""
 
 
 def length_mask(lengths: Tensor, size: int) -> Tensor:
@@ -46,6 +48,10 @@ class Conv1d(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve `x (b, c, t)`."""
         return convolve(x, self.weight, self.bias)
+
+    def settle(self) -> None:
+        """Lay the weights out like what they meet, once instead of at every call; for inference."""
+        self.weight.data = self.weight.data.transpose(1, 2).contiguous().transpose(1, 2)
 
 
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -93,6 +99,7 @@ class RotaryAttention(nn.Module):
         self.conv_k = Conv1d(channels, channels, 1)
         self.conv_v = Conv1d(channels, channels, 1)
         self.conv_o = Conv1d(channels, channels, 1)
+        self.conv_qkv: Conv1d | None = None
         for conv in (self.conv_q, self.conv_k, self.conv_v):
             nn.init.xavier_uniform_(conv.weight)
 
@@ -109,20 +116,43 @@ class RotaryAttention(nn.Module):
 
     def _project(self, x: Tensor) -> tuple[Tensor, ...]:
         """Map `x (b, h, t)` to queries, keys and values `(b, n, t, d)` in one convolution."""
+        mapped = convolve(x, *self._joined()) if self.conv_qkv is None else self.conv_qkv(x)
+        rows = mapped.transpose(1, 2)  # (b, t, 3 h)
+        heads = rows.reshape(*rows.shape[:2], 3, self.n_heads, -1)
+        return heads.permute(2, 0, 3, 1, 4).unbind()
+
+    def _joined(self) -> tuple[Tensor, Tensor]:
+        """The weights and biases of queries, keys and values in one."""
         parts = (self.conv_q, self.conv_k, self.conv_v)
         weight = torch.cat([part.weight for part in parts])
         bias = torch.cat([part.bias for part in parts if part.bias is not None])
-        rows = convolve(x, weight, bias).transpose(1, 2)  # (b, t, 3 h)
-        heads = rows.reshape(*rows.shape[:2], len(parts), self.n_heads, -1)
-        return heads.permute(2, 0, 3, 1, 4).unbind()
+        return weight, bias
+
+    def settle(self) -> None:
+        """Join queries, keys and values once instead of at every call; for inference."""
+        weight, bias = self._joined()
+        self.conv_qkv = Conv1d(weight.shape[1], len(weight), 1)
+        self.conv_qkv.weight = nn.Parameter(weight.detach(), requires_grad=False)
+        self.conv_qkv.bias = nn.Parameter(bias.detach(), requires_grad=False)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, p_dropout: float) -> Tensor:
     """Attend with `q`, `k`, `v` `(b, n, t, d)`; a key is seen where `keys (b, 1, 1, t)` is True."""
-    if p_dropout == 0.0 or q.device.type != "cpu":
+    is_exact = q.dtype is torch.float32
+    if q.device.type != "cpu" or (p_dropout == 0.0 and is_exact):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=p_dropout)
-    # torch has no fused attention with dropout for CPUs either, and its own draws are slower.
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (b, n, t, t)
+    # On CPUs torch has no fused attention with dropout (and draws it more slowly), and the fused one
+    # that it has takes twice as long as these products in bfloat16.
+    if p_dropout > 0.0 or q.shape[2] <= ROWS_AT_ONCE:
+        return _attend_in_steps(q, k, v, keys, p_dropout)
+    rows = torch.split(q, ROWS_AT_ONCE, dim=2)
+    return torch.cat([_attend_in_steps(part, k, v, keys, p_dropout) for part in rows], dim=2)
+
+
+def _attend_in_steps(
+    q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, p_dropout: float
+) -> Tensor:
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)  # (b, n, rows, t)
     if keys is not None:
         scores = scores.masked_fill(~keys, -math.inf)
     weights = drop(scores.softmax(dim=-1).to(v.dtype), p_dropout)

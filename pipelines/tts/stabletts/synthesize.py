@@ -109,13 +109,12 @@ class Speaker:
         sizes = voice.model.config
         width = max(sizes.hidden_channels, sizes.filter_channels)
         self._dtype = choose_dtype(self.config.precision, self._device, width=width)
-        self._model = voice.model.to(self._device).eval()
         self._vocoder = vocoder.to(self._device).eval()
         self._vocabulary = voice.vocabulary
         self._loudness_db = float(voice.facts.get("loudness_db", USUAL_LOUDNESS_DB))
         self._symbols_per_s = voice.facts.get("symbols_per_s")
         self._how = choose_acceleration(self._device, compiled=self.config.compiled)
-        accelerate(self._model, self._how)
+        self._model = accelerate(voice.model.to(self._device).eval(), self._how, self._dtype)
         joint = self._how.joint_branches
         self._sampling = replace(self.config.sampling, joint_branches=joint)
         with torch.inference_mode():
