@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,9 +13,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
+from batch.enriching import Align
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
-from pipelines.asr.whisper.transcript import Segment, Transcript
+from pipelines.asr.whisper.transcript import Segment, Transcript, Word
 from pipelines.asr.word_times import SAMPLE_RATE_HZ, WordAligner
+from pipelines.audio.stored import store
 from pipelines.errors import ModelNotFound
 
 LETTERS = "abcde"
@@ -154,3 +158,48 @@ def test_a_folder_without_such_a_model_is_named(tmp_path: Path) -> None:
     """By what the operator wrote."""
     with pytest.raises(ModelNotFound, match=str(tmp_path)):
         WordAligner(tmp_path)
+
+
+def test_the_stage_of_a_batch_reads_sound_from_disk_and_says_where_nothing_fits(
+    model_dir: Path, tmp_path: Path
+) -> None:
+    """One recording in the model's language, one that nobody could decode, one of something else."""
+    sound, true = speak("abc dea bbd")
+    heard = [transcript((0, 1.5, "abc dea bbd")), None, transcript((0, 0.4, "123"))]
+    for number, one in enumerate(heard):
+        store([sound], tmp_path / f"{number}.pcm")
+        (tmp_path / f"{number}.json").write_text(json.dumps(one.to_json() if one else None))
+    failed = {"failed": {"code": "AUDIO_UNREADABLE", "message": "it is bad"}}
+    decoded = [{"audio": "0.pcm", "seconds": 1.5}, failed, {"audio": "2.pcm", "seconds": 1.5}]
+    said = [{"transcript": "0.json"}, failed, {"transcript": "2.json"}]
+    stages = {
+        name: {"values": {"pack": pack}, "folder": str(tmp_path)}
+        for name, pack in (("decode", decoded), ("transcribe", said))
+    }
+    (tmp_path / "align").mkdir()
+    task = Align(str(model_dir))
+    task.setup("cpu")
+
+    done = task.run({"stages": stages, "folder": str(tmp_path / "align")})["values"]["pack"]
+
+    written = json.loads((tmp_path / "align" / done[0]["transcript"]).read_text())
+    found = [word["start_s"] for word in written["segments"][0]["words"]]
+    assert found == pytest.approx([start for start, _ in true], abs=LETTER_S + 0.03)
+    assert done[1] == {}
+    assert done[2]["warning"]["code"] == "ALIGNMENT_NO_FIT"
+    assert "language" in done[2]["warning"]["message"]
+
+
+def test_words_of_a_script_without_spaces_are_those_of_the_engine(model_dir: Path) -> None:
+    """The text has no spaces to cut at, and gets none."""
+    sound, _ = speak("abcdea")
+    whole = transcript((0, 0.8, "abcdea"))
+    engine = tuple(Word(0.0, 0.8, part, 0.5) for part in ("ab", "cd", "ea"))
+    segment = replace(whole.segments[0], words=engine)
+
+    done = WordAligner(model_dir).align(sound, replace(whole, segments=(segment,)))
+
+    words = done.transcript.segments[0].words
+    assert [word.text for word in words] == ["ab", "cd", "ea"]
+    for number, word in enumerate(words):
+        assert word.start_s == pytest.approx(2 * number * LETTER_S, abs=LETTER_S + 0.03)
