@@ -146,21 +146,22 @@ def choose_crew(settings: BatchSettings, tasks: Tasks | None = None) -> Crew:
         devices = tuple(gpus[number % len(gpus)] for number in range(count))
         decoders = max(1, min(count, cores // 4))
         threads = max(1, (cores - decoders) // count)
-        place = f"{_count(count, 'worker')} on {_count(len(gpus), 'GPU')}"
+        place = f"{counted(count, 'worker')} on {counted(len(gpus), 'GPU')}"
     else:
         if settings.isolation == "pool":  # each optional stage has a core beside the model's
             cores = max(1, cores - len(extras))
         count = min(settings.threads or 1, cores)
         devices, threads, decoders = (CPU,) * count, cores // count, 1
-        place = f"{_count(count, 'worker')} of {_count(threads, 'thread')} on the CPU"
-    chosen = tasks or replace(_tasks(settings, devices[0], threads), extras=extras)
+        place = f"{counted(count, 'worker')} of {counted(threads, 'thread')} on the CPU"
+    chosen = tasks or replace(chosen_tasks(settings, devices[0], threads), extras=extras)
     shown = f"{settings.engine}, model {settings.model}, {settings.precision} precision: {place}"
     if extras:
         shown += f", then {', '.join(extra.name for extra in extras)}"
     return Crew(devices, threads, chosen, shown, decoders)
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number and what is counted, for people."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
@@ -182,7 +183,12 @@ def _gpus(wanted: str) -> list[str]:
     return [by_index[name] for name in names]
 
 
-def _tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
+def chosen_tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
+    """Decoding and transcribing as the command line wants them, for workers of so many threads.
+
+    Raises:
+        CannotRun: a model that is not here and cannot be fetched.
+    """
     decode = _spec("batch.tasks:Decode", {"longest_s": settings.max_hours * 3600})
     if settings.engine == "whisper.cpp":
         options = {

@@ -7,6 +7,7 @@ Everything that takes time happens elsewhere: in children, and in the flow's con
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,9 +15,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from batch.after import AfterWriting, opened
-from batch.crew import Crew, Tasks, choose_crew
+from batch.crew import Crew, Tasks
+from batch.crews import crew_for
 from batch.display import Display
 from batch.errors import BadData
 from batch.flow import Flow, Outcome
@@ -40,6 +43,9 @@ from batch.twins import Twin, apart, known_hash, outcomes
 from batch.writing import Writer
 from pipelines.asr.whisper.outputs import Result
 from runner.signals import Signals
+
+if TYPE_CHECKING:
+    from batch.crews import AnyCrew
 
 EXIT_DONE = 0
 EXIT_AGAIN = 75
@@ -107,7 +113,7 @@ class Batch:
                 state.put(name, replace(state.records[name], status=Status.MISSING))
             for name, record in plan.updated.items():
                 state.put(name, record)
-            with _scratch_of(state.path) as scratch:
+            with _scratch_of(state.path, self._settings.ray_scratch) as scratch:
                 sinks = SinkWork(Sinks(self._settings, scratch / "sinks"), state, self._display)
                 return self._carry(plan, state, scratch, sinks)
 
@@ -244,7 +250,7 @@ class Batch:
         sinks: SinkWork,
         tally: Tally,
     ) -> None:
-        crew = self._crew()
+        crew = crew_for(self._settings, self._tasks)
         self._display.say("crew", crew.shown, crew=crew.shown)
         try:
             with metrics_served(self._settings, crew.statuses) as address:
@@ -254,15 +260,9 @@ class Batch:
         finally:
             crew.close(0.0)
 
-    def _crew(self) -> Crew | RemoteCrew:
-        """Who does the work: this machine, or a controller's worker."""
-        if self._settings.remote:
-            return RemoteCrew(self._settings)
-        return choose_crew(self._settings, self._tasks)
-
     def _work(
         self,
-        crew: Crew | RemoteCrew,
+        crew: AnyCrew,
         scratch: Path,
         todo: Sequence[Asset],
         state: StateFile,
@@ -291,7 +291,7 @@ class Batch:
 
     def _outcomes(
         self,
-        crew: Crew | RemoteCrew,
+        crew: AnyCrew,
         scratch: Path,
         todo: Sequence[Asset],
         state: StateFile,
@@ -303,7 +303,7 @@ class Batch:
             remote = crew.flow(self._writer.write, scratch / "remote", state)
             return remote.run(pack(todo, 1), begin, should_stop)
         packs = pack(todo, settings.pack)
-        if settings.isolation == "pool":
+        if settings.isolation == "pool" or not isinstance(crew, Crew):
             finishing = max((one.at_once for one in self._writer.after), default=0)
             in_flight = settings.parallel or crew.in_flight + finishing
             flow = Flow(
@@ -376,9 +376,12 @@ class Batch:
 
 
 @contextmanager
-def _scratch_of(state_path: Path) -> Iterator[Path]:
+def _scratch_of(state_path: Path, shared: Path | None) -> Iterator[Path]:
     """A folder for what comes and goes; its name is fixed, so that what a killed run left is found and removed."""
     scratch = state_path.with_name(f".{state_path.stem}.scratch")
+    if shared is not None:
+        whose = hashlib.sha256(str(state_path.resolve()).encode()).hexdigest()[:8]
+        scratch = shared.resolve() / f".{state_path.stem}-{whose}.scratch"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(mode=0o700)
     try:

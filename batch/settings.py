@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from batch.errors import BadUsage
+from batch.ray_settings import RaySettings, ray_problem
 from batch.remote_settings import RemoteSettings, remote_problem
 from batch.sink_settings import SinkSettings
 from batch.stage_settings import StageSettings, stage_options, stage_problem
@@ -28,7 +29,7 @@ FORMATS = ("json", "txt", "formatted", "srt", "vtt", "tsv")
 _SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
 
-class BatchSettings(StageSettings, SinkSettings, RemoteSettings, BaseSettings):
+class BatchSettings(StageSettings, SinkSettings, RemoteSettings, RaySettings, BaseSettings):
     """Transcribe a folder, a list or an address of recordings; run the same command again to go on.
 
     The first TERM or INT finishes what is in flight and exits with 75; a second one ends at once.
@@ -231,4 +232,5 @@ def _contradiction(settings: BatchSettings) -> str:
     part, parts = settings.shard_of
     if settings.shard and (not _SHARD.fullmatch(settings.shard) or part > parts):
         return f"--shard: expected i/N with i from 1 to N, got {settings.shard!r}"
-    return stage_problem(settings) or remote_problem(settings)
+    ray = ray_problem(settings, settings.isolation, is_remote=settings.remote)
+    return ray or stage_problem(settings) or remote_problem(settings)

@@ -11,11 +11,8 @@ Ray, so nobody does who has no cluster.
 from __future__ import annotations
 
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +21,7 @@ import ray
 from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayError
 
 from runner.boundary import Raised, boundary
-from runner.errors import PoolClosed, SlotDied, TaskTimeout
+from runner.errors import SlotDied, TaskTimeout
 from runner.frames import JsonObject
 from runner.peak import Peak, own_peak, own_rss_bytes
 from runner.pool import Pool, PoolOptions
@@ -59,7 +56,7 @@ class RaySite:
 def ray_executor(task: TaskSpec, site: RaySite, options: PoolOptions | None = None) -> Pool:
     """Start actors that keep the task set up; returns when the first is ready.
 
-    Needs a connection, see `connected`.
+    Needs a connection, see `runner.ray_cluster`.
 
     Raises:
         PoolClosed: none of them could be started, with the reasons.
@@ -67,32 +64,6 @@ def ray_executor(task: TaskSpec, site: RaySite, options: PoolOptions | None = No
     pool = Pool(lambda _device: RaySlot(task, site), (site.device,) * site.workers, options)
     pool.initialize(site.load_timeout_s)
     return pool
-
-
-@contextmanager
-def connected(address: str) -> Iterator[None]:
-    """Use a running cluster inside the block.
-
-    Args:
-        address: "auto" for the one that this machine is part of, or "host:port".
-
-    Raises:
-        PoolClosed: there is none.
-    """
-    # Ray takes TERM for itself.
-    is_main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(address, log_to_driver=False, configure_logging=False)
-    except (RayError, ConnectionError, ValueError, RuntimeError) as error:
-        raise PoolClosed(f"no Ray cluster at {address}: {error}") from error
-    finally:
-        if is_main:
-            signal.signal(signal.SIGTERM, before)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 class RaySlot:
@@ -156,6 +127,10 @@ class RaySlot:
 
     def unload(self) -> None:
         """End the actor; it holds nothing that it would have to save."""
+        self._end()
+
+    def drop(self) -> None:
+        """End the actor at once; a waiting call sees its end, and a next load starts another."""
         self._end()
 
     def kill(self) -> None:

@@ -13,7 +13,7 @@ def ray_connection() -> Iterator[str]:
     from support.ray_cluster import ray_cluster  # most tests never load Ray
 
     with ray_cluster() as address:
-        from runner.ray_slot import connected
+        from runner.ray_cluster import connected
 
         with connected(address):
             yield address

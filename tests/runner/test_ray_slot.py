@@ -93,3 +93,16 @@ def test_signals_stay_with_the_program() -> None:
     """Ray would end it at the first TERM, and the batch wants to finish its files."""
     handler = signal.getsignal(signal.SIGTERM)
     assert "ray" not in getattr(handler, "__module__", "")
+
+
+def test_what_a_node_does_not_see_is_named(tmp_path: Path) -> None:
+    """Before any work is sent there."""
+    from runner.ray_cluster import nodes, unseen
+
+    (tmp_path / "seen").mkdir()
+    (node,) = nodes()
+    assert unseen([tmp_path / "seen"], tmp_path) == {}
+    assert unseen([tmp_path / "seen", tmp_path / "absent"], tmp_path) == {
+        node.name: [str(tmp_path / "absent")]
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["seen"]
