@@ -1,119 +1,103 @@
-"""An executor that runs an item again with less and less memory until it fits, and remembers what did.
+"""Does a piece of work with less and less GPU memory until it fits, in the process that holds the model.
 
-    item + plan ─► executor ─► output                     ─► output + "memory": the plan and the tries
-                      └─► OOM_GPU ─► OomPlanner.step ─► again, or `TaskFailed(code="OOM_GPU")` with all tries
+    work(plan) ─► result                              what helped is where the next piece of work begins,
+        └─ out of GPU memory ─► OomPlanner.step ─►        here, and by way of the `PlanStore` in the next process
+           work(smaller plan) … ─► `GpuTooSmall` with all tries
 
-Knows no pool: it goes around any `Executor`. Its task gets the plan as a field of the item and must follow it.
+Runs in children as well as in a supervisor; knows no model and imports no library of one. Whoever would rather have
+a fresh process for every try uses the planner alone.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
-from runner.errors import RunnerError, SlotDied, TaskFailed
-from runner.executor import Executor
 from runner.frames import JsonObject
-from runner.oom_plan import MemoryPlan, OomPlanner, OomRules
+from runner.oom_plan import MemoryPlan, OomPlanner, OomRules, Try
 from runner.plan_store import PlanStore
-from runner.stats import PoolStatus
-from runner.verdict import Verdict
+from runner.remote_error import describe
+from runner.verdict import Verdict, classify_exception
 
 logger = logging.getLogger(__name__)
 
-PLAN = "memory"
-"""The field of an item that holds the plan, and of an output that tells what it came to."""
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class OomSteps:
-    """How a kind of work goes down, and from where."""
+class GpuTooSmall(RuntimeError):
+    """Nothing helped; the message is the table of tries. It is caused by the last try's error."""
+
+
+@dataclass(slots=True)
+class OomDriver:
+    """One model's on one GPU; for one thread."""
 
     rules: OomRules
     start: MemoryPlan
-    store: PlanStore
-    key: str
+    store: PlanStore | None = None
+    """None remembers nothing beyond this process."""
+    key: str = ""
     """Model and GPU, as the caller names them."""
+    plan: MemoryPlan = field(init=False)
+    """What the next piece of work begins with."""
+    _tries: list[Try] = field(init=False, default_factory=list)
 
+    def __post_init__(self) -> None:
+        known = self.store.plan(self.key) if self.store is not None else None
+        self.plan = known or self.start
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """One item on its way down."""
+    def run(self, work: Callable[[MemoryPlan], T]) -> T:
+        """Do something that follows a plan.
 
-    item: JsonObject
-    timeout_s: float | None
-    audio_s: float
-    planner: OomPlanner
-    future: Future[JsonObject]
-
-
-class OomDriver:
-    """Goes around an executor. Safe from any thread."""
-
-    def __init__(self, executor: Executor, steps: OomSteps) -> None:
-        """Begin where the last item of this kind ended."""
-        self._executor = executor
-        self._steps = steps
-
-    def submit(
-        self, item: JsonObject, *, timeout_s: float | None = None, audio_s: float = 0.0
-    ) -> Future[JsonObject]:
-        """Queue one item; see `Executor.submit`. The time is for each try; the future cannot be cancelled.
-
-        Its output gets a `memory` field if memory did not suffice as it was, now or before.
+        Raises:
+            GpuTooSmall: with all tries.
+            RuntimeError: anything else that went wrong; it is not tried again.
         """
-        steps = self._steps
-        planner = OomPlanner(steps.rules, steps.store.plan(steps.key) or steps.start)
-        future: Future[JsonObject] = Future()
-        future.set_running_or_notify_cancel()
-        self._try(_Asked(item, timeout_s, audio_s, planner, future))
-        return future
-
-    def status(self) -> PoolStatus:
-        """The executor's."""
-        return self._executor.status()
-
-    def close(self, grace_s: float = 30.0) -> None:
-        """Close the executor."""
-        self._executor.close(grace_s)
-
-    def _try(self, asked: _Asked) -> None:
-        item = {**asked.item, PLAN: asked.planner.plan.to_json()}
-        going = self._executor.submit(item, timeout_s=asked.timeout_s, audio_s=asked.audio_s)
-        going.add_done_callback(lambda ended: self._settle(asked, ended))
-
-    def _settle(self, asked: _Asked, ended: Future[JsonObject]) -> None:
-        """Hand the end of a try on, or begin another one; called by whoever ended it."""
-        error = ended.exception()
-        try:
-            if error is None:
-                asked.future.set_result(self._told(asked.planner, ended.result()))
-            elif _is_gpu_full(error):
-                self._go_down(asked.planner, error)
-                self._try(asked)
+        planner = OomPlanner(self.rules, self.plan)
+        while True:
+            try:
+                result = work(planner.plan)
+            except RuntimeError as error:
+                if not is_gpu_full(error):
+                    raise
+                self._go_down(planner, error)
             else:
-                asked.future.set_exception(error)
-        except RunnerError as given_up:
-            asked.future.set_exception(given_up)
+                self._note_success(planner)
+                return result
+            # Only now is what the failed try held no longer referred to by its error.
+            gc.collect()
 
-    def _told(self, planner: OomPlanner, output: JsonObject) -> JsonObject:
-        steps = self._steps
-        if planner.plan != steps.start:
-            steps.store.remember(steps.key, planner.plan)
-        elif not planner.tries:
-            return output
-        return {**output, PLAN: planner.to_json()}
+    def take_facts(self) -> JsonObject:
+        """For a result: the plan and the tries since the last call; empty where memory sufficed as it was."""
+        tries, self._tries = self._tries, []
+        if self.plan == self.start and not tries:
+            return {}
+        return {"plan": self.plan.to_json(), "tries": [attempt.to_json() for attempt in tries]}
 
-    def _go_down(self, planner: OomPlanner, error: BaseException) -> None:
+    def _go_down(self, planner: OomPlanner, error: RuntimeError) -> None:
         rung = planner.rung
-        if planner.step(str(error)) is None:
-            message = f"GPU memory did not suffice: {planner.table()}"
-            raise TaskFailed("OutOfMemory", message, code=Verdict.OOM_GPU.value) from error
-        logger.warning(
-            "%s: out of GPU memory at %s, trying %s", self._steps.key, rung, planner.rung
-        )
+        plan = planner.step(f"{type(error).__name__}: {error}")
+        self._tries.append(planner.tries[-1])
+        if plan is None:
+            raise GpuTooSmall(f"GPU memory did not suffice: {planner.table()}") from error
+        logger.warning("%s: out of GPU memory at %s, trying %s", self.key, rung, planner.rung)
+
+    def _note_success(self, planner: OomPlanner) -> None:
+        # A retry that helped says nothing about what comes next.
+        if planner.plan == self.plan:
+            return
+        self.plan = planner.plan
+        if self.store is not None:
+            self.store.remember(self.key, planner.plan)
 
 
-def _is_gpu_full(error: BaseException) -> bool:
-    return isinstance(error, (TaskFailed, SlotDied)) and error.code == Verdict.OOM_GPU.value
+def is_gpu_full(error: BaseException) -> bool:
+    """Whether an error, or anything that caused it, says that the GPU's memory did not suffice."""
+    chain = describe(error, "")["chain"]
+    return any(
+        classify_exception(str(link["kind"]), str(link["message"])) is Verdict.OOM_GPU
+        for link in chain
+    )

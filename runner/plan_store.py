@@ -1,7 +1,7 @@
 """Remembers with how little memory things worked, in one JSON file, so that the next ones begin there.
 
 The caller chooses the keys (a kind of work, a model, a device). A file that cannot be read is started anew: it
-holds experience, not data. Safe from any thread of one process.
+holds experience, not data. Safe from any thread; of two processes that remember at the same moment one may lose.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class PlanStore:
         with self._lock:
             if self._plans.get(key) == plan:
                 return
-            self._plans[key] = plan
+            self._plans = {**_read(self._path), key: plan}
             write_json(self._path, {name: known.to_json() for name, known in self._plans.items()})
 
 

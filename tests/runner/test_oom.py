@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,9 @@ from support.children import TESTS_DIR
 
 from runner.errors import TaskFailed
 from runner.executors import Site, warm_executor
-from runner.oom_driver import OomDriver, OomSteps
 from runner.oom_plan import MemoryPlan, OomPlanner, OomRules, OomRung
 from runner.plan_store import PlanStore
-from runner.pool import PoolOptions
+from runner.pool import Pool, PoolOptions
 from runner.task import TaskSpec
 
 ALL = OomRules(
@@ -119,65 +119,66 @@ def test_a_hundred_thousand_random_steps_go_down_and_end() -> None:
 
 
 @contextmanager
-def driver(tmp_path: Path, gpu_units: int, rules: OomRules = ALL) -> Iterator[OomDriver]:
+def greedy(tmp_path: Path, gpu_units: int, rules: OomRules = ALL) -> Iterator[Pool]:
     """A real warm child whose GPU has so many units."""
-    task = TaskSpec("support.tasks:Greedy", {"gpu_units": gpu_units}, import_paths=(TESTS_DIR,))
+    plans = str(tmp_path / "plans.json")
+    options = {"gpu_units": gpu_units, "rules": asdict(rules), "plans": plans}
+    task = TaskSpec("support.tasks:Greedy", options, import_paths=(TESTS_DIR,))
     pool = warm_executor(task, Site(tmp_path / "pool"), PoolOptions(backoff_first_s=0.01))
     try:
-        store = PlanStore(tmp_path / "plans.json")
-        start = MemoryPlan(batch=8)
-        yield OomDriver(pool, OomSteps(rules, start, store, key="whisper on NVIDIA A10"))
+        yield pool
     finally:
         pool.close(0)
 
 
+def run(pool: Pool, **item: Any) -> dict[str, Any]:
+    """Run one item."""
+    return pool.submit(item).result(60)
+
+
 def rungs(output: dict[str, Any]) -> list[str]:
     """What was tried in vain."""
-    return [attempt["rung"] for attempt in output.get("memory", {}).get("tries", ())]
+    return [attempt["rung"] for attempt in output["memory"]["tries"]]
 
 
 def test_an_item_that_fits_is_run_once(tmp_path: Path) -> None:
-    """And nothing is remembered."""
-    with driver(tmp_path, 100) as drive:
-        output = drive.submit({"units": 10}).result(60)
-
-    assert output["units"] == 80
-    assert rungs(output) == []
+    """And nothing is told or remembered."""
+    with greedy(tmp_path, 100) as pool:
+        assert run(pool, units=10) == {"units": 80, "memory": {}}
     assert not (tmp_path / "plans.json").exists()
 
 
-def test_what_helped_is_told_and_the_next_run_begins_there(tmp_path: Path) -> None:
-    """Also after a restart; every step is one line of the log and of the result."""
-    with driver(tmp_path, 20) as drive:
-        first = drive.submit({"units": 10}).result(60)
-    with driver(tmp_path, 20) as drive:
-        beside = [drive.submit({"units": 10}) for _ in range(3)]
-        second, *others = [future.result(60) for future in beside]
+def test_what_helped_is_told_and_the_next_item_begins_there(tmp_path: Path) -> None:
+    """In this process and in the next one; a process that is told so begins there, too."""
+    with greedy(tmp_path, 20) as pool:
+        first, second = run(pool, units=10), run(pool, units=10)
+    with greedy(tmp_path, 20) as pool:
+        third = run(pool, units=10)
 
     assert rungs(first) == ["start", "retry", "split"]
-    assert first["memory"]["rung"] == "halve"
-    assert (first["memory"]["plan"]["batch"], first["memory"]["plan"]["accumulation"]) == (4, 2)
+    plan = first["memory"]["plan"]
+    assert (plan["is_split"], plan["batch"], plan["accumulation"]) == (True, 4, 2)
     assert "40.00 MiB" in first["memory"]["tries"][2]["detail"]
-    assert rungs(second) == []
-    assert second["memory"]["plan"] == first["memory"]["plan"]
-    assert others == [second] * 2
+    assert second == third == {"units": 20, "memory": {"plan": plan, "tries": []}}
 
 
 def test_an_item_that_nothing_saves_fails_with_the_table_of_tries(tmp_path: Path) -> None:
-    """Its code says what it was; the next item is none the worse."""
-    with driver(tmp_path, 3, OomRules(can_halve=True)) as drive:
+    """Its code says what it was; the next item is none the worse, in a fresh process."""
+    with greedy(tmp_path, 3, OomRules(can_halve=True)) as pool:
         with pytest.raises(TaskFailed, match=r"halve \(batch 1, float32 on cuda\)") as caught:
-            drive.submit({"units": 10}).result(60)
+            run(pool, units=10)
         assert caught.value.code == "OOM_GPU"
-        assert drive.submit({"units": 0}).result(60)["units"] == 0
+        assert run(pool, units=0)["units"] == 0
+        assert pool.status().replacements == {"OOM_GPU": 1}
 
 
 def test_other_failures_are_not_tried_again(tmp_path: Path) -> None:
     """Less memory does not mend a broken file."""
-    with driver(tmp_path, 100) as drive:
-        with pytest.raises(TaskFailed, match="no audio"):
-            drive.submit({"units": 1, "other": "no audio"}).result(60)
-        assert drive.status().failures == 1
+    with greedy(tmp_path, 100) as pool:
+        with pytest.raises(TaskFailed, match="no audio") as caught:
+            run(pool, units=1, other="no audio")
+        assert caught.value.code != "OOM_GPU"
+        assert run(pool, units=1)["memory"] == {}
 
 
 def test_a_damaged_memory_of_plans_is_started_anew(

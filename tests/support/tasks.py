@@ -8,6 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from runner.oom_driver import OomDriver
+from runner.oom_plan import MemoryPlan, OomRules
+from runner.plan_store import PlanStore
+
 
 class Recite:
     """Adds up numbers, and misbehaves on demand."""
@@ -88,22 +92,26 @@ class CannotLoadTwice(Recite):
 class Greedy:
     """Needs memory by its plan, and runs out of it in PyTorch's words when the GPU is too small."""
 
-    def __init__(self, gpu_units: int) -> None:
+    def __init__(self, gpu_units: int, rules: dict[str, Any], plans: str) -> None:
         self.gpu_units = gpu_units
-        self.tries = 0
+        start, store = MemoryPlan(batch=8), PlanStore(Path(plans))
+        self.memory = OomDriver(OomRules(**rules), start, store, "whisper on NVIDIA A10")
 
     def setup(self, device: str) -> None:
         """Nothing to load."""
 
     def run(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Tell how much was needed in the end, and what that took."""
+        units = self.memory.run(lambda plan: self.use(plan, item))
+        return {"units": units, "memory": self.memory.take_facts()}
+
+    def use(self, plan: MemoryPlan, item: dict[str, Any]) -> int:
         """Count units: batch, halved by what the plan saves; the CPU has room for all."""
-        self.tries += 1
-        plan = item["memory"]
         if item.get("other"):
-            raise ValueError(item["other"])
-        units = item["units"] * plan["batch"]
-        for saves in ("is_split", "checkpoints_activations"):
-            units = units // 2 if plan[saves] else units
-        if plan["device"] != "cpu" and units > self.gpu_units:
+            raise RuntimeError(item["other"])
+        units = int(item["units"]) * plan.batch
+        for saves in (plan.is_split, plan.checkpoints_activations):
+            units = units // 2 if saves else units
+        if plan.device != "cpu" and units > self.gpu_units:
             raise RuntimeError(f"CUDA out of memory. Tried to allocate {units}.00 MiB")
-        return {"units": units}
+        return units
