@@ -58,6 +58,11 @@ class FreshSlot:
     def unload(self) -> None:
         """Nothing stays between items."""
 
+    def drop(self) -> None:
+        """End the current item's child."""
+        if self._child is not None:
+            self._child.kill("dropped")
+
     def kill(self) -> None:
         """End the current item's child, and any that would follow."""
         self._is_killed = True

@@ -142,6 +142,18 @@ class Pool:
             self._changed.notify_all()
         return request.future
 
+    def take_back(self, future: Future[JsonObject]) -> None:
+        """End one item: one that waits is cancelled, one that runs loses its process, which is replaced.
+
+        Args:
+            future: what `submit` returned; it ends cancelled, or with `PoolClosed`.
+        """
+        if future.cancel():
+            return
+        with self._changed:
+            for worker in self._workers:
+                worker.drop(future)
+
     def resize(self, devices: Sequence[str]) -> None:
         """Have one worker per entry from now on; who has to go finishes its item, the idlest go first.
 
@@ -227,7 +239,7 @@ class Pool:
                 self._changed.wait_for(lambda: worker.must_go or bool(self._queue), left_s)
                 if worker.must_go or not self._queue:
                     return None
-                request = self._queue.popleft()
+                request = worker.request = self._queue.popleft()
                 self._changed.notify_all()
             if request.assign():
                 return request
@@ -308,13 +320,15 @@ class Pool:
         request.crashes += 1
         with self._changed:
             is_closed = self._is_closed
-            if request.crashes < self._options.max_crashes and not is_closed:
+            is_over = is_closed or request.is_unwanted
+            if request.crashes < self._options.max_crashes and not is_over:
                 request.requeue()
                 self._queue.appendleft(request)
                 self._changed.notify_all()
                 return
-        if is_closed:
-            self._end(request, RequestState.CANCELLED, PoolClosed("the pool was closed"))
+        if is_over:
+            words = "the pool was closed" if is_closed else "the item was taken back"
+            self._end(request, RequestState.CANCELLED, PoolClosed(words))
         else:
             self._end(request, RequestState.FAILED, error)
 

@@ -18,6 +18,8 @@ class Request:
         self.timeout_s = timeout_s
         self.audio_s = audio_s
         self.crashes = 0
+        self.is_unwanted = False
+        """Nobody waits for it any more: its process is ended, and it is not tried again."""
         self.came_at = time.monotonic()
         self.future: Future[JsonObject] = Future()
         self._began_at: float | None = None

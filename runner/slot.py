@@ -42,8 +42,11 @@ class Slot(Protocol):
     def unload(self) -> None:
         """End the process, politely; a next `load` starts a new one."""
 
+    def drop(self) -> None:
+        """End the item that runs, at once and with its process; the next item may have another."""
+
     def kill(self) -> None:
-        """End whatever runs, at once."""
+        """End whatever runs, at once, and let nothing follow."""
 
     @property
     def pid(self) -> int | None:

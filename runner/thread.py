@@ -82,12 +82,16 @@ class ThreadSlot:
         """Forget the task."""
         self._task = None
 
-    def kill(self) -> None:
-        """Stop the running item, and any that would follow."""
-        self._is_killed = True
+    def drop(self) -> None:
+        """Stop the running item."""
         watch = self._watch
         if watch is not None:
             watch.end(_killed())
+
+    def kill(self) -> None:
+        """Stop the running item, and any that would follow."""
+        self._is_killed = True
+        self.drop()
 
     @property
     def pid(self) -> int | None:

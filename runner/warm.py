@@ -125,6 +125,12 @@ class WarmSlot:
             life.child.kill("unload")
             life.child.wait(None)
 
+    def drop(self) -> None:
+        """End the child at once; the waiting call sees its end, and a next load starts another."""
+        life = self._life
+        if life is not None:
+            life.child.kill("dropped")
+
     def kill(self) -> None:
         """End the child at once, and any that would follow; a waiting call sees its end."""
         self._is_killed = True

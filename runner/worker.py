@@ -10,9 +10,11 @@ import random
 import threading
 import time
 from collections import deque
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from runner.errors import SlotDied, TaskTimeout
+from runner.frames import JsonObject
 from runner.machines import PUBLIC_NAMES, WorkerState, worker_machine
 from runner.request import Request
 from runner.slot import Slot
@@ -35,6 +37,8 @@ class Worker:
         self.is_disabled = False
         self.is_retired = False
         """The pool has become smaller: finish and go."""
+        self.request: Request | None = None
+        """What it was given; the pool sets it under its lock."""
         self.used_at = 0.0
         """When its last item ended."""
         self.device = device
@@ -75,6 +79,13 @@ class Worker:
     def kill(self) -> None:
         """End its process; the thread sees that and ends too."""
         self._slot.kill()
+
+    def drop(self, future: Future[JsonObject]) -> None:
+        """End the item that it was given, if it is this one; the pool's lock keeps it from taking another."""
+        request = self.request
+        if request is not None and request.future is future and not future.done():
+            request.is_unwanted = True
+            self._slot.drop()
 
     def busy_for_s(self, now: float) -> float:
         """How long it has worked on its current item."""
@@ -151,6 +162,7 @@ class Worker:
         self._go(WorkerState.PROCESSING)
         error = self._pool.settle(request, lambda: self._slot.run(request.item, request.timeout_s))
         self._busy_since = None
+        self.request = None
         self.used_at = time.monotonic()
         if error is not None:
             self._errors += 1

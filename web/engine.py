@@ -13,7 +13,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,12 @@ from batch.flow import Flow, Stage
 from batch.packing import Pack
 from batch.source import Asset
 from runner.errors import PoolClosed
-from runner.executor import Executor
 from runner.frames import JsonObject
 from runner.stats import PoolStatus
-from web.protocol import JobOptions, JobRequest, Status
+from web.protocol import ErrorCode, JobOptions, JobRequest, Status
 from web.results import Keep
 from web.store import Job, Store
+from web.watched import Watch, Watched
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Engine:
         self._on_change = on_change
         self._threads = ThreadPoolExecutor(places, "job")
         self._lock = threading.Lock()
-        self._active: dict[str, _Watch] = {}
+        self._active: dict[str, Watch] = {}
         self._crew: Crew | None = None
         self._stages: list[Stage] = []
         self.is_draining = False
@@ -130,7 +130,7 @@ class Engine:
             if self.free < 1:
                 raise AtCapacity
             self._store.add_job(job)
-            watch = self._active[job.id] = _Watch(self._note_stage(job.id))
+            watch = self._active[job.id] = Watch(self._note_stage(job.id))
         self._on_change()
         self._threads.submit(self._work, job, recording, watch)
         return job
@@ -142,7 +142,7 @@ class Engine:
             OPEN,
             status=Status.CANCELED,
             finished_at=time.time(),
-            error_code="USER_CANCELED",
+            error_code=ErrorCode.USER_CANCELED,
         )
         watch = self._active.get(job_id)
         if watch is not None:
@@ -170,10 +170,12 @@ class Engine:
 
         return note
 
-    def _work(self, job: Job, recording: Path, watch: _Watch) -> None:
+    def _work(self, job: Job, recording: Path, watch: Watch) -> None:
         changes: dict[str, Any]
         try:
             changes = self._transcribed(job, recording, watch)
+        except CancelledError:
+            changes = _failed(ErrorCode.USER_CANCELED, "canceled")
         except Exception as error:  # the boundary: a job's failure is its own
             logger.exception("job %s broke", job.id)
             changes = _failed("INTERNAL", f"{type(error).__name__}: {error}")
@@ -182,14 +184,14 @@ class Engine:
             del self._active[job.id]
         self._on_change()
 
-    def _transcribed(self, job: Job, recording: Path, watch: _Watch) -> dict[str, Any]:
+    def _transcribed(self, job: Job, recording: Path, watch: Watch) -> dict[str, Any]:
         folder = self._scratch / job.id
         folder.mkdir()
         try:
             wishes = _wishes(JobRequest.model_validate_json(job.request).options, folder)
             stages = [
                 Stage(
-                    stage.name, _Watched(stage.name, stage.executor, watch, wishes), stage.timeout_s
+                    stage.name, Watched(stage.name, stage.executor, watch, wishes), stage.timeout_s
                 )
                 for stage in self._stages
             ]
@@ -207,58 +209,6 @@ class Engine:
             "audio_s": outcome.audio_s,
             "result_sha256": write.sha256,
         }
-
-
-class _Watch:
-    """What can be seen and stopped of a job."""
-
-    def __init__(self, on_stage: Callable[[str], None]) -> None:
-        self.on_stage = on_stage
-        self._is_canceled = False
-        self._future: Future[JsonObject] | None = None
-        self._lock = threading.Lock()
-
-    def follow(self, submit: Callable[[], Future[JsonObject]]) -> Future[JsonObject]:
-        """Begin a stage, unless the job was canceled."""
-        with self._lock:
-            if self._is_canceled:
-                raise PoolClosed("the job was canceled")
-            self._future = submit()
-            return self._future
-
-    def cancel(self) -> None:
-        """Begin no further stage; one that waits is taken back."""
-        with self._lock:
-            self._is_canceled = True
-            if self._future is not None:
-                self._future.cancel()
-
-
-class _Watched:
-    """An executor for one job: its stages are noted, and its wishes go along."""
-
-    def __init__(self, name: str, executor: Executor, watch: _Watch, wishes: JsonObject) -> None:
-        self._name = name
-        self._executor = executor
-        self._watch = watch
-        self._wishes = wishes
-
-    def submit(
-        self, item: JsonObject, *, timeout_s: float | None = None, audio_s: float = 0.0
-    ) -> Future[JsonObject]:
-        """Queue a stage of the job."""
-        self._watch.on_stage(self._name)
-        told = {**item, "wishes": self._wishes}
-        return self._watch.follow(
-            lambda: self._executor.submit(told, timeout_s=timeout_s, audio_s=audio_s)
-        )
-
-    def status(self) -> PoolStatus:
-        """That of the shared executor."""
-        return self._executor.status()
-
-    def close(self, grace_s: float = 30.0) -> None:
-        """The executor is not this job's to close."""
 
 
 def _wishes(options: JobOptions, folder: Path) -> JsonObject:

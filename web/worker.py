@@ -14,7 +14,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.process_collector import ProcessCollector
 
-from batch.crew import Crew, choose_crew
+from batch.crew import Crew, Tasks, choose_crew
 from batch.settings import BatchSettings
 from runner.gpu import inventory
 from runner.logs import set_up_logging
@@ -38,8 +38,12 @@ logger = logging.getLogger(__name__)
 TURN_S = 60.0
 
 
-def run(settings: WorkerSettings) -> int:
+def run(settings: WorkerSettings, tasks: Tasks | None = None) -> int:
     """Serve until told to stop; returns the exit code.
+
+    Args:
+        settings: the command line and the environment.
+        tasks: other stages, for tests; None for the real ones.
 
     Raises:
         ServerError, BatchError: it cannot begin.
@@ -53,18 +57,18 @@ def run(settings: WorkerSettings) -> int:
     with only_server(settings.data_dir):
         store = Store(settings.data_dir / "worker.sqlite3")
         try:
-            return _serve(settings, store, Bearer(token))
+            return _serve(settings, store, Bearer(token), tasks)
         finally:
             store.close()
 
 
-def _serve(settings: WorkerSettings, store: Store, bearer: Bearer) -> int:
+def _serve(settings: WorkerSettings, store: Store, bearer: Bearer, tasks: Tasks | None) -> int:
     changes = Changes()
     folder: Path = settings.data_dir.resolve()
     spool = Spool(folder / "uploads", store, settings.max_file_mb * MEGABYTE)
     engine = Engine(store, folder, settings.max_concurrent_jobs, changes.note)
     engine.fail_interrupted()
-    crew = _crew(settings)
+    crew = _crew(settings, tasks)
     gpus = tuple(gpu for gpu in inventory() if gpu.uuid in crew.devices)
     capacity = Capacity(engine, settings.model, gpus, spool.max_bytes, settings.ping_public)
     api = WorkerApi(store, spool, engine, changes, capacity, bearer, _registry(engine))
@@ -97,7 +101,7 @@ def _end(engine: Engine, signals: Signals, grace_s: float) -> None:
         signals.wait(0.1)
 
 
-def _crew(settings: WorkerSettings) -> Crew:
+def _crew(settings: WorkerSettings, tasks: Tasks | None) -> Crew:
     """A worker is a batch whose recordings come over HTTP: the same stages, a model for each place."""
     return choose_crew(
         BatchSettings(
@@ -107,7 +111,8 @@ def _crew(settings: WorkerSettings) -> Crew:
             gpus=settings.gpus,
             threads=settings.max_concurrent_jobs,
             cache_dir=settings.cache_dir,
-        )
+        ),
+        tasks,
     )
 
 

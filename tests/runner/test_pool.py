@@ -129,6 +129,22 @@ def test_poison_never_takes_others_down(tmp_path: Path, capsys: pytest.CaptureFi
     assert len(texts) == 3 * rounds
 
 
+def test_an_item_that_is_taken_back_gives_its_worker_free(tmp_path: Path) -> None:
+    """Whether it waits or runs; it is not tried again, and the next one has a process of its own."""
+    with warm(tmp_path) as pool:
+        endless = pool.submit({"do": "sleep", "for_s": 600})
+        waiting, good = pool.submit({"do": "sleep", "for_s": 600}), pool.submit({})
+        until(lambda: pool.status().processing == 1)
+        pool.take_back(waiting)
+        pool.take_back(endless)
+        assert good.result(60)["count"] == 1
+        assert waiting.cancelled()
+        assert isinstance(endless.exception(60), PoolClosed)
+        pool.take_back(good)
+        assert pool.submit({}).result(60)["count"] == 2
+        assert pool.status().cancelled == 2
+
+
 def test_an_item_that_takes_too_long_is_ended_and_the_next_one_served(tmp_path: Path) -> None:
     """A timeout is no crash: it is not tried again."""
     with warm(tmp_path) as pool:

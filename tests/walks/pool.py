@@ -78,6 +78,9 @@ class ScriptedSlot:
     def unload(self) -> None:
         """Nothing is held."""
 
+    def drop(self) -> None:
+        """Nothing runs."""
+
     def kill(self) -> None:
         """Nothing runs."""
 
