@@ -59,7 +59,10 @@ def show_result(
     console.print(verses)
     if verdict.training_cer:
         first, best = verdict.training_cer[0], min(verdict.training_cer)
-        console.print(f"Whisper: CER {verdict.whisper_cer:.3f} over its six verses.")
+        console.print(
+            f"Whisper: CER {verdict.whisper_cer:.3f} over its six verses; {verdict.subtitles} subtitle files "
+            "beside its report."
+        )
         console.print(f"Training: CER {first:.2f} at first, {best:.2f} at best.")
         console.print(
             "The four verses of XXC are the sentences it learned from, encoded again: a model taught "

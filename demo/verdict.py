@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pysubs2
 import yaml
 
 from demo import world
@@ -43,6 +44,7 @@ class Verdict:
     reports: list[str] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
     whisper_cer: float = 1.0
+    subtitles: int = 0
     training_cer: list[float] = field(default_factory=list)
     voice_loss: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
@@ -56,6 +58,7 @@ def judge(before: Path, after: Path, clips_dir: Path, fetch: Fetch) -> Verdict:
     verdict = Verdict()
     _check_jobs(after, verdict)
     _check_cells(before, after, transcripts(clips_dir), verdict)
+    _check_subtitles(after, verdict)
     verdict.spoken, added = judge_speech(before, after, fetch, verdict.problems)
     _check_untouched(before, after, added, verdict)
     _check_recogniser(after, verdict)
@@ -108,6 +111,19 @@ def _check_cells(before: Path, after: Path, said_in: Mapping[str, str], verdict:
         verdict.whisper_cer = spoken_error_rates(said_all, heard_all).cer
     if verdict.whisper_cer > MAX_WHISPER_CER:
         verdict.problems.append(f"Whisper's CER is {verdict.whisper_cer:.2f}")
+
+
+def _check_subtitles(after: Path, verdict: Verdict) -> None:
+    """Whisper's job leaves a subtitle file for every verse that it transcribed, beside its report."""
+    folder = after / "gpu_jobs" / f"job_{world.WHISPER_JOB}" / "subtitles"
+    verdict.subtitles = sum(bool(len(pysubs2.load(str(path)))) for path in folder.glob("*.srt"))
+    transcribed = sum(
+        row.reference.startswith(world.TRANSCRIBED_BY_WHISPER[0]) for row in verdict.rows
+    )
+    if verdict.subtitles != transcribed:
+        verdict.problems.append(
+            f"{verdict.subtitles} subtitle files for {transcribed} verses that Whisper transcribed"
+        )
 
 
 def _check_edit(cell: dict[str, Any], reference: str, verdict: Verdict) -> None:

@@ -82,7 +82,7 @@ class ModelChoice:
     """What a model family starts from on this machine, by the operator's settings.
 
     `base` is "tiny", or the directory with the base weights. `device` is "cpu" or "cuda"; `precision`
-    is "auto", "float32", "bfloat16", "int8" …. The rest is as it stands here, until a job of this kind has
+    is "auto", "float32", "bfloat16", "int8" …. `names_speakers` asks a recogniser for that too, `is_compiled` a voice. The rest is as it stands here, until a job of this kind has
     run out of GPU memory: then batches are to be that share of the usual ones, a training adds up the
     gradients of so many times as many, activations are computed twice rather than kept, what is heard or
     spoken is cut into pieces of that share of the usual length, and a training leaves out longer clips.
@@ -91,6 +91,8 @@ class ModelChoice:
     base: str
     device: str
     precision: str
+    names_speakers: bool = False
+    is_compiled: bool = False
     batch_share: float = 1.0
     accumulation: int = 1
     checkpoints_activations: bool = False

@@ -52,14 +52,31 @@ class ModelSettings(BaseModel):
     precision: str = Field("auto", description="auto, float32, bfloat16, int8 …")
 
 
+class WhisperSettings(ModelSettings):
+    """The same, and what else Whisper's jobs do."""
+
+    diarization: bool = Field(
+        default=False, description="name the speakers in the subtitles of Whisper's jobs"
+    )
+
+
+class SpeakingSettings(ModelSettings):
+    """The same, and how a voice speaks."""
+
+    compile: bool = Field(
+        default=False,
+        description="compile the network before a voice speaks; for GPUs and many verses",
+    )
+
+
 class FamilySettings(BaseModel):
     """The model families that a manifest can name, in lower case."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     w2v2bert: ModelSettings = ModelSettings(base="facebook/w2v-bert-2.0")
-    whisper: ModelSettings = ModelSettings(base="large-v3")
-    stabletts: ModelSettings = ModelSettings(base="KdaiP/StableTTS1.1")
+    whisper: WhisperSettings = WhisperSettings(base="large-v3")
+    stabletts: SpeakingSettings = SpeakingSettings(base="KdaiP/StableTTS1.1")
 
     def of(self, family: str) -> ModelSettings | None:
         """The settings of one family, or None if there is no such family."""

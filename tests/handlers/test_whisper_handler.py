@@ -5,9 +5,9 @@ from __future__ import annotations
 import pysubs2
 import pytest
 from support.fake_callbacks import RecordingCallbacks, job_context, project_data, utterance
-from support.speech import spoken_clip
+from support.speech import SPEECH, spoken_clip
 
-from gitlab_jobs.callbacks import Purpose
+from gitlab_jobs.callbacks import ModelChoice, Purpose
 from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import Mode
 from handlers.asr.whisper import inference
@@ -53,6 +53,22 @@ def test_recorded_verses_get_their_text(tmp_path):
     worst = report.read_text("utf-8").splitlines()[1].split("\t")
     assert worst[0] == "MAT 1:3"
     assert (None, "Reading recording 2 of 3") in callbacks.heartbeats
+
+
+def test_subtitles_name_the_speakers_if_the_operator_wants_that(tmp_path):
+    """Two people talk in one recording; the verse's text stays what was said."""
+    data = project_data([utterance("a", SPEECH / "dialogue_2spk.flac", reference="MAT 1:1")])
+    models = {"whisper": ModelChoice("tiny", "cpu", "auto", names_speakers=True)}
+    callbacks = RecordingCallbacks(tmp_path, {Purpose.TRANSCRIBE: data}, models=models)
+    _run(callbacks, language="en")
+
+    (srt,) = callbacks.repository.rglob("subtitles/*.srt")
+    assert {cue.plaintext.split(":")[0] for cue in pysubs2.load(str(srt))} == {
+        "SPEAKER_00",
+        "SPEAKER_01",
+    }
+    (change,) = callbacks.changes["files/target/MAT.codex"]
+    assert "SPEAKER" not in change.text
 
 
 def test_no_recordings_are_no_failure(tmp_path):

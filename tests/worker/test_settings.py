@@ -66,10 +66,13 @@ def test_model_settings_merge_field_by_field(
 
 def test_one_flag_of_a_model_leaves_the_others_alone() -> None:
     """On the command line too."""
-    models = load_settings(["--models.w2v2bert.base", "tiny"]).models
+    models = load_settings(
+        ["--models.w2v2bert.base", "tiny", "--models.whisper.diarization"]
+    ).models
     assert models.w2v2bert.base == "tiny"
     assert models.w2v2bert.device == "auto"
     assert models.whisper.base == "large-v3"
+    assert models.whisper.diarization
 
 
 def test_the_file_may_be_named_by_a_variable(

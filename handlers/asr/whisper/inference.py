@@ -8,7 +8,7 @@ from gitlab_jobs.callbacks import JobCallbacks, JobContext, Purpose, Stage, Utte
 from gitlab_jobs.errors import InvalidJob
 from gitlab_jobs.job import JobResult
 from handlers import corpus
-from handlers.asr.whisper import subtitles
+from handlers.asr.whisper import speakers, subtitles
 from handlers.base import Heartbeat
 from pipelines.asr.whisper.engine import Listening, open_engine
 from pipelines.asr.whisper.files import Result, transcribe_files
@@ -38,10 +38,17 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
         heartbeat(f"Listening with {engine.info}")
         paths = [audio for _, audio in spoken]
         results = list(transcribe_files(engine, paths, listening, heartbeat))
-    pairs = list(zip((utterance for utterance, _ in spoken), results, strict=True))
-    transcripts = [(u, result) for u, result in pairs if isinstance(result, Transcript)]
-    subtitles.publish(job_context, callbacks, transcripts)
-    return corpus.publish(job_context, callbacks, data, [_heard(*pair) for pair in pairs])
+        pairs = list(zip(spoken, results, strict=True))
+        heard = [(*one, result) for one, result in pairs if isinstance(result, Transcript)]
+        transcripts = [transcript for _, _, transcript in heard]
+        if choice.names_speakers:
+            recordings = [(audio, transcript) for _, audio, transcript in heard]
+            transcripts = list(speakers.named(recordings, choice.device, heartbeat))
+    utterances = [utterance for utterance, _, _ in heard]
+    subtitles.publish(job_context, callbacks, list(zip(utterances, transcripts, strict=True)))
+    return corpus.publish(
+        job_context, callbacks, data, [_heard(one, result) for (one, _), result in pairs]
+    )
 
 
 def _heard(utterance: Utterance, result: Result) -> corpus.Heard:
