@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -12,7 +13,9 @@ from transformers import Wav2Vec2Config, Wav2Vec2ForCTC, Wav2Vec2ForPreTraining
 
 from pipelines.asr.w2v2bert import archive, model
 from pipelines.asr.w2v2bert.config import standard
+from pipelines.asr.w2v2bert.dataset import prepare
 from pipelines.asr.w2v2bert.optimizer import NEVER, optimizer_for
+from pipelines.asr.w2v2bert.task import Portion, RecogniserTask
 from pipelines.asr.w2v2bert.train import TrainingData, train
 from pipelines.asr.w2v2bert.transcribe import Recording, Transcriber
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
@@ -78,6 +81,35 @@ def test_only_what_is_meant_to_learn_learns(base):
     has_adapters = any("adapter_layer" in name for name in names.values())
     encoder = {name for name in learns if "encoder.layers" in name and "adapter" not in name}
     assert bool(encoder) is not has_adapters
+
+
+def test_it_masks_its_own_features_while_it_learns(base, tmp_path):
+    """By the batch's seed alone, nobody else's dice are touched, and a measurement is never masked."""
+    clip = spoken_clips(longest_s=3.0)[0]
+    recogniser = model.load_base(base, Vocabulary.from_texts([clip.text]))
+    config = replace(standard(), gradient_checkpointing=False)
+    corpus = prepare(
+        [Clip("a", clip.path, clip.text)],
+        recogniser.vocabulary,
+        config,
+        tmp_path / "features",
+        ignore_progress,
+        ear=recogniser,
+    )
+    task = RecogniserTask(recogniser, config, corpus.features, corpus.examples, [])
+
+    def loss(seed):
+        torch.manual_seed(0)  # dropout is not what is asked about
+        return task.loss(Portion(corpus.examples, seed)).total.item()
+
+    dice = np.random.get_state()[1].copy()
+    recogniser.network.train()
+    learning = [loss(seed) for seed in ("a", "b", "a")]
+    recogniser.network.eval()
+    measuring = [loss(seed) for seed in ("a", "b")]
+    assert learning[0] == learning[2] != learning[1]
+    assert measuring[0] == measuring[1] not in learning
+    assert np.array_equal(np.random.get_state()[1], dice)
 
 
 def test_a_recogniser_grows_from_it_and_is_used_from_one_file(base, tmp_path):

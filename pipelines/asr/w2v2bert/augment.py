@@ -1,15 +1,21 @@
-"""SpecAugment on padded features: a few spans of time and bands of mel bins are blanked.
+"""SpecAugment: a few spans of time and bands of mel bins of padded features are blanked in training.
 
-Zero is the mean of the normalised features. The masks are a function of a seed, so that a resumed
-run draws the same ones. Axis letters: n recordings, t frames, f values (two stacked mel frames).
-Park et al. 2019, "SpecAugment: A Simple Data Augmentation Method for ASR".
+Zero is the mean of the normalised features. Networks that hear waves have no mel bins: they put a learnt
+vector over spans of what their convolutions give, as they did in pre-training. The masks are a function of a
+seed, so that a resumed run draws the same ones. Axis letters: n recordings, t frames, f values (two stacked
+mel frames). Park et al. 2019, "SpecAugment: A Simple Data Augmentation Method for ASR".
 """
 
 from __future__ import annotations
 
 import random
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
-from torch import Tensor
+import numpy as np
+from torch import Tensor, nn
 
 from pipelines.asr.w2v2bert.config import FRAME_S
 from pipelines.asr.w2v2bert.processor import MEL_BINS
@@ -18,6 +24,8 @@ MASK_S = 0.4
 MASK_BINS = 12
 LARGEST_SHARE = 0.15
 """No span blanks more than this share of a recording."""
+WAVE_SHARE = 0.05
+"""About this share of a recording is masked for a network that hears waves (0.2 s at a time, twice or more)."""
 
 
 def mask_features(
@@ -38,3 +46,21 @@ def mask_features(
             for stacked in (0, MEL_BINS):
                 masked[row, :, stacked + start : stacked + start + width] = 0.0
     return masked
+
+
+def mask_own_features(network: nn.Module) -> None:
+    """Let a network that hears waves mask what its convolutions give, while it learns."""
+    encoder: Any = network
+    # A base that was never masked has no vector for it.
+    encoder.config.apply_spec_augment = hasattr(encoder.wav2vec2, "masked_spec_embed")
+
+
+@contextmanager
+def masks_from(seed: str) -> Iterator[None]:
+    """Make the masks inside a function of the seed: `transformers` takes them from numpy's global dice."""
+    before = np.random.get_state()
+    np.random.seed(zlib.crc32(seed.encode()))
+    try:
+        yield
+    finally:
+        np.random.set_state(before)

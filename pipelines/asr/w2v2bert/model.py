@@ -19,6 +19,7 @@ from transformers import Wav2Vec2BertConfig, Wav2Vec2BertForCTC
 from transformers.utils import logging as transformers_logging
 
 from pipelines.asr.w2v2bert.attention import look_positions_up
+from pipelines.asr.w2v2bert.augment import WAVE_SHARE
 from pipelines.asr.w2v2bert.config import ADAPTER_STRIDE, FRAME_S, SAMPLE_RATE_HZ, RecogniserConfig
 from pipelines.asr.w2v2bert.families import (
     Family,
@@ -137,6 +138,8 @@ def load_base(directory: Path, vocabulary: Vocabulary) -> Recogniser:
             f"The base model {directory.name} is no Wav2Vec2-BERT or wav2vec 2.0 model."
         )
     settings = _ctc_settings(vocabulary, gets_adapter=family.gets_adapter)
+    if family.hears_waves:
+        settings["mask_time_prob"] = WAVE_SHARE
     network: Any = _from_pretrained(directory, family, settings, is_base=True)
     if has_language_adapters(network):
         network.init_adapter_layers()
@@ -194,7 +197,7 @@ def _ctc_settings(vocabulary: Vocabulary, *, gets_adapter: bool) -> dict[str, An
         "feat_proj_dropout": 0.0,
         "final_dropout": 0.0,
         "layerdrop": 0.0,
-        "apply_spec_augment": False,  # `augment` masks features, from the run's own generator
+        "apply_spec_augment": False,  # `augment` says when, and from whose dice
     }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from pipelines.asr.w2v2bert.augment import mask_features
+from pipelines.asr.w2v2bert.augment import mask_features, mask_own_features, masks_from
 from pipelines.asr.w2v2bert.config import RecogniserConfig
 from pipelines.asr.w2v2bert.dataset import Example, FeatureFile
 from pipelines.asr.w2v2bert.model import Recogniser
@@ -64,6 +64,8 @@ class RecogniserTask:
         self._dtype = torch.float32
         if config.gradient_checkpointing:
             recogniser.save_memory()
+        if config.time_masks and recogniser.hears_waves:
+            mask_own_features(recogniser.network)
 
     def move_to(self, device: torch.device, dtype: torch.dtype) -> None:
         """Put the weights on a device; they stay float32, `dtype` is what it multiplies in."""
@@ -99,7 +101,8 @@ class RecogniserTask:
 
     def loss(self, batch: Portion) -> Loss:
         """CTC loss per label, mean over the batch's clips."""
-        total, _ = self._forward(batch.examples, augmentation_seed=batch.seed)
+        with masks_from(batch.seed):
+            total, _ = self._forward(batch.examples, augmentation_seed=batch.seed)
         return Loss(total, weight=len(batch.examples))
 
     def evaluate(self, poll: Callable[[], None]) -> Evaluation:
