@@ -82,10 +82,12 @@ class ModelChoice:
     """What a model family starts from on this machine, by the operator's settings.
 
     `base` is "tiny", or the directory with the base weights. `device` is "cpu" or "cuda"; `precision`
-    is "auto", "float32", "bfloat16", "int8" …. `names_speakers` asks a recogniser for that too, `is_compiled` a voice. The rest is as it stands here, until a job of this kind has
-    run out of GPU memory: then batches are to be that share of the usual ones, a training adds up the
-    gradients of so many times as many, activations are computed twice rather than kept, what is heard or
-    spoken is cut into pieces of that share of the usual length, and a training leaves out longer clips.
+    is "auto", "float32", "bfloat16", "int8" …. `names_speakers` asks a recogniser for that too,
+    `is_compiled` has a voice's network compiled first. The rest is as it stands here, until a job of
+    this kind has run out of GPU memory: then batches are to be that share of the usual ones, a training
+    adds up the gradients of so many times as many, activations are computed twice rather than kept, what
+    is heard or spoken is cut into pieces of that share of the usual length, and a training leaves out
+    longer clips.
     """
 
     base: str

@@ -17,6 +17,9 @@ from gitlab_jobs.callbacks import ModelChoice, ProjectData, Purpose, Skipped, St
 from gitlab_jobs.codex.changes import AddTake
 from gitlab_jobs.errors import InvalidJob, JobCanceledException, JobError
 from gitlab_jobs.job import CancelReason, JobResult, Mode
+from gitlab_jobs.model_source import resolve_model
+from gitlab_jobs.settings import load_settings
+from gitlab_jobs.wire import MODEL_CHOICE
 from handlers.asr.w2v2bert import training as asr
 from handlers.tts.stabletts import inference, training, training_and_inference
 from handlers.tts.stabletts.recipe import recipe, speaking_config
@@ -372,6 +375,17 @@ def test_a_small_gpu_gets_a_recipe_that_needs_less(tmp_path):
     left_out = [line for line in result.facts["training_skipped"] if "more than 2 s" in line]
     assert left_out
     assert all("s long, more than 2 s" in line for line in left_out)
+
+
+def test_the_operators_wish_to_compile_reaches_the_voice(tmp_path):
+    """By the settings, over the wire to the child, into the recipe; never unasked."""
+    asked = {}
+    for flags in ([], ["--models.stabletts.compile"]):
+        families = load_settings(["--models.stabletts.base", "tiny", *flags]).models
+        choice = resolve_model(families, "stabletts", device="cpu", cache_dir=tmp_path)
+        carried = MODEL_CHOICE.validate_json(MODEL_CHOICE.dump_json(choice))
+        asked[bool(flags)] = speaking_config(carried).compiled
+    assert asked == {False: False, True: True}
 
 
 def test_every_recipe_fits_on_a_page():

@@ -38,7 +38,7 @@ def recipe(job: Job, choice: ModelChoice, *, is_tiny: bool) -> TrainingConfig:
 
 def speaking_config(choice: ModelChoice) -> SpeakingConfig:
     """How a voice speaks on this machine."""
-    usual = SpeakingConfig(precision=choice.precision)
+    usual = SpeakingConfig(precision=choice.precision, compiled=choice.is_compiled)
     return replace(
         usual,
         tokens_per_batch=choice.share_of(usual.tokens_per_batch),

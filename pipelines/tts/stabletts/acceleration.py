@@ -6,8 +6,8 @@
     GPU, compiled       also graphs that are replayed without the host; a graph has one size, so lengths are
                         rounded up to buckets
 
-Compiling takes a minute or two before the first verse and pays from some hundred verses on. The CPU's side has been
-measured; the GPU's has not been run yet.
+On the CPU that was measured, compiling cost 15 s and made speaking a tenth slower: torch's own kernels do nearly all of
+the work. The GPU's side has not been run yet.
 """
 
 from __future__ import annotations

@@ -149,6 +149,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, p_dropout: floa
     return torch.cat([_attend_in_steps(part, k, v, keys, p_dropout) for part in rows], dim=2)
 
 
+# Compiled, it would become the fused attention again.
+@torch.compiler.disable  # type: ignore[untyped-decorator]  # torch leaves it untyped
 def _attend_in_steps(
     q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, p_dropout: float
 ) -> Tensor:
