@@ -159,6 +159,15 @@ def test_a_server_that_refuses_us_is_not_asked_for_every_file(place, key):
     assert ended.report["warnings"] == {"refine: MODEL_UNAVAILABLE": 12}
 
 
+def test_the_device_is_not_kept_waiting_by_what_comes_after_it(place, key):
+    """Others are proofread while the model works, each at its own pace."""
+    place.extras = (extra("Tag"),)
+    place.record(*(f"{n}.mp3" for n in range(10)))
+    with serving(Reply('{"changes": []}', after_s=0.5)) as server:
+        assert place.run(*refined_by(server, key), "--pack", "1", sleep_s=0.25).exit_code == 0
+    assert place.busy_share() > 0.7  # one after the other it would be a third
+
+
 def test_a_kill_while_somebody_proofreads_loses_nothing(place, key):
     """What was in flight is done again, what was finished is not."""
     place.record(*(f"{n}.mp3" for n in range(6)))

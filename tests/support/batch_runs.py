@@ -31,6 +31,8 @@ class Place:
     events: list[dict] = field(default_factory=list)
     extras: tuple[Extra, ...] = ()
     """Optional stages after the others."""
+    tasks: Tasks | None = None
+    """Other stages than those that cost nothing."""
 
     def __post_init__(self) -> None:
         self.input.mkdir(parents=True, exist_ok=True)
@@ -57,6 +59,13 @@ class Place:
     def said(self) -> list[str]:
         """What was transcribed, in order, over all runs."""
         return [line.split(" ", 3)[3] for line in self.diary() if line.startswith("said")]
+
+    def busy_share(self) -> float:
+        """Of the time between the first word and the last, how much the model worked."""
+        lines = [line for line in self.diary() if line.startswith("said")]
+        spans = [tuple(map(float, line.split()[1:3])) for line in lines]
+        busy = sum(end - begin for begin, end in spans)
+        return busy / (max(end for _, end in spans) - min(begin for begin, _ in spans))
 
     def diary(self) -> list[str]:
         path = self.home / "diary"
@@ -86,7 +95,8 @@ class Place:
         display = Display(shown, io.StringIO(), is_json=True)
         signals = Signals()
         try:
-            chosen = replace(tasks(self.home / "diary", sleep_s), extras=self.extras)
+            stages = self.tasks or tasks(self.home / "diary", sleep_s)
+            chosen = replace(stages, extras=self.extras)
             return Batch(load_settings(argv), display, signals, chosen).run()
         finally:
             signals.close()
