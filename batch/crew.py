@@ -19,7 +19,7 @@ from batch.extras import Extra, chosen_extras
 from batch.flow import Stage
 from batch.settings import BatchSettings
 from gitlab_jobs.model_source import ModelUnavailable, resolve_model
-from gitlab_jobs.settings import FamilySettings, ModelSettings
+from gitlab_jobs.settings import FamilySettings, WhisperSettings
 from runner.errors import PoolClosed
 from runner.executors import Site, thread_executor, warm_executor
 from runner.gpu import inventory
@@ -230,7 +230,7 @@ def _model(settings: BatchSettings, device: str) -> str:
     if settings.engine == "openai-whisper":
         path = Path(settings.model)
         return str(path.resolve()) if path.exists() else settings.model
-    families = FamilySettings(whisper=ModelSettings(base=settings.model))
+    families = FamilySettings(whisper=WhisperSettings(base=settings.model))
     try:
         return resolve_model(families, "whisper", device=device, cache_dir=settings.cache_dir).base
     except ModelUnavailable as error:
