@@ -21,6 +21,7 @@ from rich.table import Table
 from batch.flow import Outcome, Warned
 from batch.sinks import Stored
 from batch.tally import Tally
+from runner.stats import PoolStatus
 
 PLAIN_EVERY_S = 10.0
 
@@ -114,11 +115,11 @@ class Display(AbstractContextManager["Display"]):
         for warned in stored.warnings:
             self._warn(stored.name, warned)
 
-    def progress(self, tally: Tally) -> None:
+    def progress(self, tally: Tally, stages: Mapping[str, PoolStatus] | None = None) -> None:
         """Show how far it is; a plain line now and then where nothing can be redrawn."""
         now = time.monotonic()
         if self._live:
-            self._live.update(_table(tally, now))
+            self._live.update(_table(tally, stages or {}, now))
         elif not self._is_json and now - self._plain_at >= PLAIN_EVERY_S:
             self._plain_at = now
             self._console.print(progress_line(tally, now), highlight=False)
@@ -170,9 +171,12 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _table(tally: Tally, now: float) -> Table:
+COLUMNS = ("files", "failed", "to check", "h of sound/h", "left", "stages", "failures", "warnings")
+
+
+def _table(tally: Tally, stages: Mapping[str, PoolStatus], now: float) -> Table:
     table = Table(box=None)
-    for column in ("files", "failed", "to check", "h of sound/h", "left", "failures", "warnings"):
+    for column in COLUMNS:
         table.add_column(column)
     table.add_row(
         f"{tally.done}/{tally.total}",
@@ -180,6 +184,10 @@ def _table(tally: Tally, now: float) -> Table:
         str(tally.flagged),
         f"{tally.speed(now):.1f}",
         _duration(tally.left_s(now)),
+        "\n".join(
+            f"{name} {pool.utilisation:.0%} busy, {pool.queue_depth} waiting"
+            for name, pool in stages.items()
+        ),
         _by_code(tally.failures),
         _by_code(tally.warnings),
     )

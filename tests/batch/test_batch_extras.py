@@ -120,6 +120,23 @@ def test_corrections_go_into_a_copy_of_text_and_subtitles(place, key):
     assert place.events[0]["reasons"] == {"already done": 1}
 
 
+def test_bedrock_is_asked_with_the_credentials_of_its_tools(place, monkeypatch):
+    """Through AWS' own chain; only the address is a test's."""
+    place.record("a.mp3")
+    with serving(changes()) as server:
+        for name, value in {
+            "AWS_ACCESS_KEY_ID": "id",
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": server.url,
+        }.items():
+            monkeypatch.setenv(name, value)
+        flags = ("--refine", "bedrock:anthropic.some-model", "--refine-region", "eu-west-1")
+        assert place.run(*flags).exit_code == 0
+    assert (place.output / "a.mp3_refined.srt").exists()
+    assert "some-model" in server.requests[0][0]
+    assert "eu-west-1" in next(iter(server.keys))  # signed for the region
+
+
 def test_a_rate_limit_is_waited_for(place, key):
     """As long as the server says."""
     place.record("a.mp3")

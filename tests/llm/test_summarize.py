@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.tiny_language_model import save_language_model
 
+from batch.enriching import Summarize
+from pipelines.asr.whisper.transcript import nothing_heard
 from pipelines.errors import EmptyCorpus, ModelNotFound, PipelineError
 from pipelines.llm.summarize import SummaryTask
 
@@ -48,3 +53,33 @@ def test_what_cannot_be_summarised_is_said(model_dir: Path, tmp_path: Path) -> N
         ready(model_dir, max_new_tokens=100).run({"text": "in"})
     with pytest.raises(ModelNotFound, match="no language model"):
         SummaryTask(str(tmp_path)).setup("cpu")
+
+
+def test_a_summary_that_fails_is_a_warning_and_empty(model_dir: Path, tmp_path: Path) -> None:
+    """As a stage of a batch: what is said stays, and silence is no failure."""
+    texts = ("in the beginning", "")
+    for number, text in enumerate(texts):
+        heard = replace(nothing_heard(1.0), text=text)
+        (tmp_path / f"{number}.json").write_text(json.dumps(heard.to_json()))
+    packs = {
+        "decode": [{"audio": "none"}] * 2,
+        "transcribe": [{"transcript": f"{number}.json"} for number in range(2)],
+    }
+    stages = {name: {"values": {"pack": p}, "folder": str(tmp_path)} for name, p in packs.items()}
+    told = {"stages": stages, "folder": str(tmp_path)}
+
+    def said(max_new_tokens: int) -> list[dict[str, Any]]:
+        task = Summarize(
+            model=str(model_dir), instructions="summary", max_new_tokens=max_new_tokens
+        )
+        task.setup("cpu")
+        pack: list[dict[str, Any]] = task.run(told)["values"]["pack"]
+        return pack
+
+    spoken, silent = said(8)
+    assert spoken["summary"]
+    assert silent == {"summary": ""}
+    failed, silent = said(100)
+    assert failed["summary"] == ""
+    assert "window" in failed["warning"]["message"]
+    assert silent == {"summary": ""}

@@ -69,9 +69,9 @@ class VoiceDiariser:
         vectors: list[Vectors] = []
         start_s = 0.0
         for block in _blocks(pieces, self._block_s):
-            found, windows = _slots(block, start_s)
+            found, voices = self._heard(block, start_s)
             slots += found
-            vectors.append(self._encoder.embed(windows))
+            vectors.append(voices)
             start_s += len(block) / SAMPLE_RATE_HZ
         speakers = speakers or SpeakerCount()
         labels = group_blocks(vectors, speakers)
@@ -80,6 +80,11 @@ class VoiceDiariser:
                 labels, slots, np.concatenate([*vectors, np.zeros((0, 256))])
             )
         return renamed(_turns(slots, labels))
+
+    def _heard(self, block: Samples, start_s: float) -> tuple[list[_Slot], Vectors]:
+        """A block's speech as vectors; its windows are gone before the next block comes."""
+        slots, windows = _slots(block, start_s)
+        return slots, self._encoder.embed(windows)
 
 
 def _blocks(pieces: Iterable[Samples], block_s: float) -> Iterator[Samples]:
