@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from pipelines.asr.w2v2bert.held_out import HeldOutVerse, by_book, confusions, reliability
+from pipelines.asr.w2v2bert.held_out import (
+    HeldOutVerse,
+    by_book,
+    confusions,
+    reliability,
+    word_reliability,
+)
 
 
 def _verse(number, said="abcdefghij", heard=None, book="MAT", confidence=0.9):
@@ -47,3 +53,12 @@ def test_promised_and_kept_are_compared_in_groups():
     assert points[0] == (pytest.approx(0.5), pytest.approx(0.5))
     assert points[-1] == (pytest.approx(0.9), pytest.approx(1.0))
     assert list(reliability(sure[:3])) == []
+
+
+def test_words_are_compared_in_groups_too():
+    """Of the unsure ones half is right, of the sure ones all."""
+    words = [(0.5, 1.0), (0.5, 0.0), (0.99, 1.0), (0.99, 1.0)] * 10
+    points = list(word_reliability(words))
+    assert points[0] == (pytest.approx(0.5), pytest.approx(0.5, abs=0.2))
+    assert points[-1] == (pytest.approx(0.99), pytest.approx(1.0))
+    assert list(word_reliability(words[:4])) == []

@@ -50,12 +50,12 @@ def test_one_held_out_verse_is_measured_and_decides_little():
     vocabulary, held_out = noisy_language(8, verses=1)
     tuned = tune(vocabulary, OUTPUT_S, held_out, held_out.texts, _noop)
     assert tuned.cer == tuned.greedy_cer
-    assert tuned.reader.decoding.doubtful_below == DOUBTFUL
+    assert DOUBTFUL <= tuned.reader.decoding.doubtful_below <= SURE
 
 
 @pytest.mark.parametrize("with_language", [True, False])
 def test_confidence_of_new_verses_follows_their_errors(with_language):
-    """In its order and in its mean; the worst are below the mark, and most are not."""
+    """In its order and in its mean; below the mark are few verses, with most of the errors."""
     vocabulary, held_out = noisy_language(5)
     _, others = noisy_language(4, verses=200)
     texts = others.texts if with_language else ()
@@ -67,8 +67,8 @@ def test_confidence_of_new_verses_follows_their_errors(with_language):
     assert rank_correlation(confidence, wrong) < -0.6
     assert np.mean(confidence) == pytest.approx(1.0 - np.mean(wrong), abs=0.04)
     doubtful = np.array(confidence) < reader.decoding.doubtful_below
-    assert doubtful.mean() < 0.4
-    assert doubtful[np.argsort(wrong)[-12:]].sum() >= 9
+    assert 0 < doubtful.mean() < 0.4
+    assert np.sum(wrong, where=doubtful) > 0.5 * np.sum(wrong)
 
 
 def _judged(seed=5):

@@ -6,7 +6,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gitlab_jobs.callbacks import ProjectData
-from pipelines.asr.w2v2bert.held_out import HeldOutVerse, by_book, confusions, reliability
+from pipelines.asr.corrector.proof import Proof
+from pipelines.asr.w2v2bert.held_out import (
+    HeldOutVerse,
+    by_book,
+    confusions,
+    reliability,
+    word_reliability,
+)
 from pipelines.asr.w2v2bert.train import TrainResult
 from pipelines.report.audio import Samples
 from pipelines.report.curve import Curve, Series, read_curve
@@ -27,7 +34,8 @@ def of_training(result: TrainResult, data: ProjectData, audio: Mapping[str, Path
         _books(result.held_out),
         _worst(result.held_out, audio),
         _confusions(result.held_out),
-        _reliability(result.held_out),
+        _reliability("Is the confidence right?", "letters", tuple(reliability(result.held_out))),
+        _reliability("And that of words?", "words", tuple(word_reliability(result.words))),
         _left_out(result, data),
     )
     return [part for part in parts if part is not None]
@@ -46,7 +54,7 @@ def _facts(result: TrainResult) -> Facts:
         ("characters wrong without the language model", _percent(result.greedy_cer)),
         ("as written, wrong without a corrector", _percent(proof.cer_before)),
         ("as written, wrong with a corrector", _percent(proof.cer_after)),
-        ("corrector", "in use" if proof.corrector else None),
+        ("corrector", _fate(proof)),
         ("rank correlation of confidence with errors", _plain(result.confidence_correlation)),
     ]
     return Facts("Training", items)
@@ -86,14 +94,13 @@ def _confusions(verses: Sequence[HeldOutVerse]) -> Table | None:
     return Table("What is taken for what", ("said", "heard", "times"), rows) if rows else None
 
 
-def _reliability(verses: Sequence[HeldOutVerse]) -> Curve | None:
+def _reliability(title: str, what: str, points: Sequence[tuple[float, float]]) -> Curve | None:
     """Where the line rises like its axis, confidence means what it says."""
-    points = tuple(reliability(verses))
     if len(points) < 2:
         return None
     wanted = tuple((x, x) for x, _ in points)
-    series = (Series("share of letters right", points), Series("as promised", wanted))
-    return Curve("Is the confidence right?", series, x_label="confidence")
+    series = (Series(f"share of {what} right", tuple(points)), Series("as promised", wanted))
+    return Curve(title, series, x_label="confidence")
 
 
 def _left_out(result: TrainResult, data: ProjectData) -> Table | None:
@@ -103,6 +110,13 @@ def _left_out(result: TrainResult, data: ProjectData) -> Table | None:
     rest = f"And {left} more." if left > 0 else ""
     title = "Recordings that were not used"
     return Table(title, ("verse", "why"), reasons[:MOST_LEFT_OUT], rest) if reasons else None
+
+
+def _fate(proof: Proof) -> str | None:
+    """None where there was none to judge."""
+    if proof.cer_after is None:
+        return None
+    return "in use" if proof.corrector else "left out: it does not help"
 
 
 def _percent(rate: float | None) -> Number | None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rapidfuzz.distance import Levenshtein
 
+from pipelines.asr.w2v2bert.trust import Judged
 from pipelines.text.metrics import ErrorRates, error_rates
+
+Item = TypeVar("Item")
 
 Confusion = tuple[str, str]
 """Letters that were said, and what was heard instead; either may be empty."""
@@ -57,14 +61,25 @@ def confusions(verses: Sequence[HeldOutVerse]) -> list[tuple[Confusion, int]]:
 
 def reliability(verses: Sequence[HeldOutVerse]) -> Iterator[tuple[float, float]]:
     """Mean confidence and share of right letters of groups of verses that are equally sure."""
-    size = max(SMALLEST_GROUP, -(-len(verses) // MOST_GROUPS))
-    ordered = sorted(verses, key=lambda verse: verse.confidence)
-    for start in range(0, len(ordered), size):
-        group = ordered[start : start + size]
-        if len(group) < SMALLEST_GROUP:
-            continue
+    for group in _alike(sorted(verses, key=lambda verse: verse.confidence)):
         confidence = sum(verse.confidence for verse in group) / len(group)
         yield confidence, max(0.0, 1.0 - _rates(group).cer)
+
+
+def word_reliability(words: Sequence[Judged]) -> Iterator[tuple[float, float]]:
+    """Mean confidence and share of right ones of groups of words that are equally sure."""
+    for group in _alike(sorted(words, key=lambda word: word[0])):
+        confidences, right = zip(*group, strict=True)
+        yield sum(confidences) / len(group), sum(right) / len(group)
+
+
+def _alike(ordered: Sequence[Item]) -> Iterator[Sequence[Item]]:
+    """Neighbours in groups of equal size; too few left over are none."""
+    size = max(SMALLEST_GROUP, -(-len(ordered) // MOST_GROUPS))
+    for start in range(0, len(ordered), size):
+        group = ordered[start : start + size]
+        if len(group) >= SMALLEST_GROUP:
+            yield group
 
 
 def _rates(verses: Sequence[HeldOutVerse]) -> ErrorRates:

@@ -29,6 +29,7 @@ from pipelines.asr.w2v2bert.model import Recogniser
 from pipelines.asr.w2v2bert.optimizer import optimizer_for
 from pipelines.asr.w2v2bert.split import split
 from pipelines.asr.w2v2bert.task import RecogniserTask
+from pipelines.asr.w2v2bert.trust import Judged
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.compute import choose_device, choose_dtype
 from pipelines.progress import Progress
@@ -79,6 +80,8 @@ class TrainResult:
     proof: Proof
     """Of the text corrector."""
     held_out: tuple[HeldOutVerse, ...]
+    words: tuple[Judged, ...]
+    """Of the held-out verses."""
     training_clips: int
     validation_clips: int
     speech_s: float
@@ -196,6 +199,7 @@ def _summary(
         confidence_correlation=tuned.rank_correlation,
         proof=finished.proof,
         held_out=finished.held_out,
+        words=tuned.words,
         training_clips=len(task.training),
         validation_clips=len(task.validation),
         speech_s=corpus.duration_s,

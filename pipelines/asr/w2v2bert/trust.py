@@ -9,19 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from statistics import NormalDist, fmean, pstdev
+from statistics import fmean
 
 import jiwer
 
-from pipelines.asr.w2v2bert.confidence import Calibration, Evidence, logit
+from pipelines.asr.w2v2bert.confidence import Calibration, Evidence
 from pipelines.asr.w2v2bert.reader import DOUBTFUL, Decoding, Reading
 from pipelines.text.metrics import error_rates
 
 FOLDS = 5
-LOWEST_SHARE = 0.22
-"""About this share of the verses lies below the mark that calls for a look …"""
+MANY_ERRORS = 1.5
+"""A verse calls for a look when this many times the project's usual errors are to be expected in it …"""
 SURE = 0.98
-"""… unless it is that good."""
+"""… but never when it is that good."""
 
 Judged = tuple[float, float]
 """How sure the recogniser was of a word, and 1 if it was right, else 0."""
@@ -52,6 +52,7 @@ def calibrate(readings: Sequence[Reading], texts: Sequence[str], decoding: Decod
             sure = (word.confidence for word in reading.words)
             words.extend(zip(sure, verse.is_right, strict=True))
     words_fit, verses_fit = _fitted(heard)
+    fitted = [verse.reading.calibrated(words_fit, verses_fit) for verse in heard]
     return Trust(
         tuple(crossed),
         tuple(words),
@@ -59,7 +60,7 @@ def calibrate(readings: Sequence[Reading], texts: Sequence[str], decoding: Decod
             decoding,
             words=words_fit,
             verses=verses_fit,
-            doubtful_below=_mark([one.confidence for one in crossed if one.text]),
+            doubtful_below=_mark([one.confidence for one in fitted if one.text]),
         ),
     )
 
@@ -116,12 +117,9 @@ def _fitted(heard: Sequence[_Heard]) -> tuple[Calibration, Calibration]:
 
 
 def _mark(confidences: Sequence[float]) -> float:
-    """Below which verses are doubtful: relative to the project's usual ones, between two absolute levels.
+    """Below which verses are doubtful: relative to the usual ones, between two absolute levels.
 
-    A quantile of the normal distribution that fits best: that of a few dozen verses would be chance.
+    Relative to their mean: any quantile of a few dozen verses would be chance.
     """
-    if len(confidences) < 2:
-        return DOUBTFUL
-    logits = [logit(confidence) for confidence in confidences]
-    usual = fmean(logits) + NormalDist().inv_cdf(LOWEST_SHARE) * pstdev(logits)
-    return round(min(max(Calibration().of(Evidence(usual)), DOUBTFUL), SURE), 4)
+    usual_errors = 1.0 - fmean(confidences) if confidences else 1.0
+    return round(min(max(1.0 - MANY_ERRORS * usual_errors, DOUBTFUL), SURE), 4)
