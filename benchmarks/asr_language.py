@@ -7,7 +7,7 @@ notebooks, 400 sentences that nobody has recorded, 120 recordings without text. 
 on the embedded GitLab. What it wrote into the 120 empty cells is compared with what was said. Prints one table;
 exits 1 unless everything holds that is promised, for every seed.
 
-Seeds 0 to 8 were looked at while recogniser and confidence were designed; use others to judge them.
+Seeds 0 to 12 were looked at while recogniser and confidence were designed; use others to judge them.
 """
 
 from __future__ import annotations
