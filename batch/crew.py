@@ -35,6 +35,8 @@ _LIBRARIES = {"faster-whisper": "faster_whisper", "openai-whisper": "whisper"}
 """What takes seconds to import, by engine."""
 WAITING_PACKS = 2
 """Decoded packs that stand ready for each worker."""
+CORES_TO_DECODE_ON = 8
+"""From so many cores on, one is kept for decoding."""
 LEAST_TIMEOUT_S = 900.0
 SLOWEST = 30.0
 """Times real time that a large model may take on a CPU before it counts as stuck."""
@@ -50,6 +52,15 @@ class Tasks:
     """Whether transcribing waits for a program of its own, so that a thread is enough."""
     extras: tuple[Extra, ...] = ()
     """In their order; each may add something to the transcript that the one before it left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """How many workers there are, the threads of each, and how many decoders of one thread."""
+
+    workers: int
+    threads: int
+    decoders: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +151,44 @@ def choose_crew(settings: BatchSettings, tasks: Tasks | None = None) -> Crew:
     """
     extras = tasks.extras if tasks else chosen_extras(settings)
     cores = os.cpu_count() or 1
+    beside = len(extras) if settings.isolation == "pool" else 0
     gpus = _gpus(settings.gpus)
     if gpus:
-        count = settings.threads or len(gpus)
-        devices = tuple(gpus[number % len(gpus)] for number in range(count))
-        decoders = max(1, min(count, cores // 4))
-        threads = max(1, (cores - decoders) // count)
-        place = f"{counted(count, 'worker')} on {counted(len(gpus), 'GPU')}"
+        share = shares(cores, settings.threads, gpus=len(gpus), beside=beside)
+        devices = tuple(gpus[number % len(gpus)] for number in range(share.workers))
+        place = f"{counted(share.workers, 'worker')} on {counted(len(gpus), 'GPU')}"
     else:
-        if settings.isolation == "pool":  # each optional stage has a core beside the model's
-            cores = max(1, cores - len(extras))
-        count = min(settings.threads or 1, cores)
-        devices, threads, decoders = (CPU,) * count, cores // count, 1
-        place = f"{counted(count, 'worker')} of {counted(threads, 'thread')} on the CPU"
-    chosen = tasks or replace(chosen_tasks(settings, devices[0], threads), extras=extras)
+        share = shares(cores, settings.threads, beside=beside)
+        devices = (CPU,) * share.workers
+        workers, threads = counted(share.workers, "worker"), counted(share.threads, "thread")
+        place = f"{workers} of {threads} on the CPU"
+    chosen = tasks or replace(chosen_tasks(settings, devices[0], share.threads), extras=extras)
     shown = f"{settings.engine}, model {settings.model}, {settings.precision} precision: {place}"
     if extras:
         shown += f", then {', '.join(extra.name for extra in extras)}"
-    return Crew(devices, threads, chosen, shown, decoders)
+    return Crew(devices, share.threads, chosen, shown, share.decoders)
+
+
+def shares(cores: int, wanted: int = 0, *, gpus: int = 0, beside: int = 0) -> Shares:
+    """Divide the cores, so that all threads together are no more than they; everybody gets one.
+
+    Only on a CPU of a few cores is there none for decoding, which is a hundredth of the work: it takes what it needs
+    from the model.
+
+    Args:
+        cores: of the machine.
+        wanted: workers; 0 for one per GPU, or one.
+        gpus: how many.
+        beside: optional stages that run at the same time, with a thread each (on each GPU).
+    """
+    if gpus:
+        workers = wanted or gpus
+        decoders = max(1, min(workers, cores // 4))
+        free = cores - decoders - beside * gpus
+        return Shares(workers, max(1, free // workers), decoders)
+    free = max(1, cores - beside - (cores >= CORES_TO_DECODE_ON))
+    workers = min(wanted or 1, free)
+    return Shares(workers, free // workers, 1)
 
 
 def counted(number: int, noun: str) -> str:

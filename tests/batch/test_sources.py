@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
+import time
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import fsspec
 import pytest
+from support import batch_runs
 from support.batch_runs import Place
-from support.hostile_media import silent_wave, write_hostile_media
+from support.hostile_media import silent_wave, write_hostile_media, write_unending_media
 from support.http_stub import HttpStub, Reply
 
 from batch import fetch
@@ -86,18 +92,28 @@ def test_parts_of_a_batch_are_of_equal_weight():
     assert backwards == {a.name for a in parts[1]}
 
 
-def test_forty_hostile_files_each_fail_alone(tmp_path, monkeypatch):
-    """With a code, and the good ones between them are transcribed."""
-    from support import batch_runs
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """One whose recordings are really decoded, a quarter of an hour of each at most."""
+    light = batch_runs.tasks(tmp_path / "diary", 0.0, is_light=True)
+    real = batch_runs.real_decoder(light, 900.0)
+    monkeypatch.setattr(batch_runs, "tasks", lambda *_, **__: real)
+    return Place(tmp_path)
 
-    place = Place(tmp_path)
+
+def codes(place):
+    """Of the files that failed."""
+    failed = [event for event in place.events if event.get("status") == "failed"]
+    assert all(event["message"] for event in failed)
+    return {event["name"]: event["code"] for event in failed}
+
+
+def test_forty_hostile_files_each_fail_alone(place):
+    """With a code, and the good ones between them are transcribed."""
     hostile = write_hostile_media(place.input)
     assert len(set(hostile)) == 40
     for number in range(3):
         silent_wave(place.input / f"good{number}.wav", number + 1)
-    light = batch_runs.tasks(tmp_path / "diary", 0.0, is_light=True)
-    real = batch_runs.real_decoder(light)
-    monkeypatch.setattr(batch_runs, "tasks", lambda *_, **__: real)
     assert place.run().exit_code == 80
     statuses = place.statuses()
     assert [name for name, status in statuses.items() if status == "complete"] == [
@@ -105,7 +121,78 @@ def test_forty_hostile_files_each_fail_alone(tmp_path, monkeypatch):
         "good1.wav",
         "good0.wav",
     ]
-    failed = [event for event in place.events if event.get("status") == "failed"]
-    assert sorted(event["name"] for event in failed) == sorted(hostile)
-    assert {event["code"] for event in failed} <= {"AUDIO_UNREADABLE", "CHILD_CRASH"}
-    assert all(event["message"] for event in failed)
+    told = codes(place)
+    assert sorted(told) == sorted(hostile)
+    assert set(told.values()) <= {"AUDIO_UNREADABLE", "CHILD_CRASH"}
+
+
+def test_small_files_that_unfold_without_end_are_cut_short(place):
+    """They fail with a code of their own; what they decoded to is gone, and the good file is done."""
+    unending = write_unending_media(place.input)
+    silent_wave(place.input / "good.wav", 1)
+    assert max((place.input / name).stat().st_blocks * 512 for name in unending) < 1 << 20
+    assert place.run().exit_code == 80
+    assert codes(place) == dict.fromkeys(unending, "AUDIO_TOO_LONG")
+    assert place.statuses()["good.wav"] == "complete"
+    assert not list(place.input.glob(".*"))
+
+
+def test_links_out_of_the_folder_are_taken_only_on_request(place, tmp_path):
+    """One that leads out fails alone; inside, a link is a file."""
+    silent_wave(tmp_path / "private.wav", 1)
+    silent_wave(place.input / "own.wav", 1)
+    (place.input / "out.wav").symlink_to(tmp_path / "private.wav")
+    (place.input / "in.wav").symlink_to(place.input / "own.wav")
+    assert place.run().exit_code == 80
+    assert codes(place) == {"out.wav": "LINK_OUTSIDE"}
+    assert place.run("--follow-links", "--retry-failed").exit_code == 0
+    assert set(place.statuses().values()) == {"complete"}
+
+
+def test_what_would_never_end_is_not_opened(place, tmp_path):
+    """A pipe, a device and a folder in a list fail alone; nobody waits for them."""
+    os.mkfifo(tmp_path / "pipe.wav")
+    silent_wave(tmp_path / "good.wav", 1)
+    places = [str(tmp_path / "pipe.wav"), "/dev/zero", str(tmp_path), str(tmp_path / "good.wav")]
+    listed = tmp_path / "list.json"
+    assets = [{"id": number, "url": url} for number, url in enumerate(places)]
+    listed.write_text(json.dumps({"assets": assets}))
+    assert place.run_argv(place.argv_listed(listed, "--json")).exit_code == 80
+    assert codes(place) == dict.fromkeys("012", "INPUT_MISSING")
+
+
+def test_a_source_that_pours_or_drips_without_end_is_left(tmp_path, monkeypatch):
+    """Bounded in bytes and in time."""
+    monkeypatch.setattr(fetch, "LONGEST_WAIT_S", 0.01)
+    monkeypatch.setattr(fetch, "MOST_BYTES", 1 << 20)
+    monkeypatch.setattr(fetch, "LONGEST_FETCH_S", 0.3)
+    with unending_server() as url:
+        for path, code in (("/pours", "TOO_LARGE"), ("/drips", "NETWORK_ERROR")):
+            with pytest.raises(fetch.FetchFailed) as caught:
+                fetch.brought(Asset("x", url + path), tmp_path, 0)
+            assert caught.value.code == code
+
+
+@contextmanager
+def unending_server():
+    """Answers without end: as fast as it can, or a little at a time."""
+
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.end_headers()
+            with suppress(OSError):  # the other side has enough
+                while True:
+                    self.wfile.write(bytes(64 << 10) if self.path == "/pours" else b"x")
+                    time.sleep(0.0 if self.path == "/pours" else 0.02)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()

@@ -122,9 +122,9 @@ def tasks(diary: Path, sleep_s: float, *, is_light: bool = False) -> Tasks:
     return Tasks(TaskSpec("support.batch_tasks:Look", {}, paths), say, is_command=is_light)
 
 
-def real_decoder(chosen: Tasks) -> Tasks:
-    """The same with real decoding."""
-    return replace(chosen, decode=TaskSpec("batch.tasks:Decode", {}, (ROOT,)))
+def real_decoder(chosen: Tasks, longest_s: float) -> Tasks:
+    """The same with real decoding, of so much at most."""
+    return replace(chosen, decode=TaskSpec("batch.tasks:Decode", {"longest_s": longest_s}, (ROOT,)))
 
 
 def program(argv: Sequence[str]) -> int:

@@ -10,6 +10,8 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+import soundfile
 from support.speech import spoken_clip
 
 _SECOND = b"\0\0" * 16_000
@@ -109,6 +111,19 @@ def _noise() -> Iterator[tuple[str, bytes]]:
         (b"caff\0\x01\0\0", "noise.caf"),
     ):
         yield name, head + chance.randbytes(6000)
+
+
+def write_unending_media(folder: Path) -> list[str]:
+    """Files of next to nothing on the disk that decode to an hour of silence and more; returns their names."""
+    soundfile.write(folder / "bomb.flac", np.zeros(3600 * 8_000, np.int16), 8_000)
+    soundfile.write(folder / "stereo-bomb.flac", np.zeros((1800 * 16_000, 2), np.int16), 16_000)
+    names = ["bomb.flac", "stereo-bomb.flac"]
+    for name, data in (("sparse.wav", 0x7FFFFFFF), ("endless.wav", 0xFFFFFFFF)):
+        with (folder / name).open("wb") as file:
+            file.write(_wave(riff=0xFFFFFFFF, data=data))
+            file.truncate(120 << 20)
+        names.append(name)
+    return names
 
 
 def silent_wave(path: Path, seconds: int) -> None:
