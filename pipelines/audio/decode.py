@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ Samples = NDArray[np.float32]
 
 MAX_DURATION_S = 24 * 3600.0
 MAX_CHANNELS = 8
+BLOCK_SAMPLES = 32_768
+"""Samples that pass through Python at once; a codec's own frames may be a few hundred."""
 MIN_SAMPLE_RATE_HZ = 2_000
 MAX_SAMPLE_RATE_HZ = 768_000
 
@@ -76,11 +79,11 @@ def decode_blocks(
     """
     with _opened(path) as (container, stream):
         source_rate_hz = _checked_rate(path, stream)
-        to_planar = av.AudioResampler(format="fltp", rate=source_rate_hz)
+        to_planar = av.AudioResampler(format="fltp", rate=source_rate_hz, frame_size=BLOCK_SAMPLES)
         resample = soxr.ResampleStream(source_rate_hz, sample_rate_hz, 1, dtype="float32")
         most_samples = math.ceil(max_duration_s * source_rate_hz)
         seen = 0
-        for frame in _frames(path, container, stream):
+        for frame in chain(_frames(path, container, stream), [None]):  # None: what is left over
             for planar in to_planar.resample(frame):
                 mono = _mono(planar.to_ndarray())
                 seen += len(mono)
@@ -148,5 +151,7 @@ def _mono(planes: NDArray[np.float32]) -> Samples:
     """Mean of the channels, shape (channels, n) to (n); values that are no numbers become silence."""
     if planes.shape[0] > MAX_CHANNELS:
         planes = planes[:MAX_CHANNELS]
-    mono: Samples = planes.mean(axis=0, dtype=np.float32)
+    mono: Samples = planes[0] if len(planes) == 1 else planes.mean(axis=0, dtype=np.float32)
+    if np.isfinite(mono.sum()):  # of all at once; asking each costs as much as decoding it
+        return mono
     return np.nan_to_num(mono, copy=False, nan=0.0, posinf=1.0, neginf=-1.0)

@@ -31,7 +31,7 @@ from pipelines.tts.stabletts.vocabulary import Vocabulary
 LOUDNESS_DB = -23.0  # RMS that every clip is brought to, relative to full scale
 CLIPPED_LEVEL = 0.999
 MAX_CLIPPED_SHARE = 0.01
-CACHE_VERSION = 1  # raise when anything above or in mel.py changes
+CACHE_VERSION = 2  # raise when anything above or in mel.py changes
 
 
 @dataclass(frozen=True, slots=True)
