@@ -11,6 +11,7 @@ import math
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -74,8 +75,12 @@ class Original:
         return lambda path: log_mel(audio.load_and_resample_audio(path, config.sample_rate))
 
 
-def random_weights() -> tuple[StableTTS, Vocos]:
-    """Networks of the published size that do some work: gates open, every token equally long."""
+def random_weights(roughness: float = 1.0) -> tuple[StableTTS, Vocos]:
+    """Networks of the published size that do some work: gates open, every token equally long.
+
+    Args:
+        roughness: What the velocity is multiplied by. An adaptive solver needs fewer steps in a smooth field.
+    """
     torch.manual_seed(0)
     model = StableTTS(ModelConfig())
     with torch.no_grad():
@@ -85,7 +90,26 @@ def random_weights() -> tuple[StableTTS, Vocos]:
         model.dp.proj.weight.zero_()
         assert model.dp.proj.bias is not None
         model.dp.proj.bias.fill_(math.log(TOKEN_FRAMES - 0.1))
+        for parameter in model.decoder.estimator.final_proj.parameters():
+            parameter.mul_(roughness)
     return model.eval(), Vocos(VocosConfig()).eval()
+
+
+def preprocess(job: tuple[Path, Path, Path]) -> None:
+    """Work of one of the original's processes: a recording's mel into a file.
+
+    Args:
+        job: The checkout, the recording, the file.
+    """
+    checkout, recording, mel_path = job
+    with torch.inference_mode():
+        torch.save(_preprocessor(checkout)(recording).squeeze(0), mel_path)
+
+
+@cache
+def _preprocessor(checkout: Path) -> Any:
+    torch.set_num_threads(1)  # as the original's program does
+    return Original.at(checkout).preprocessor()
 
 
 def _load(path: Path) -> tuple[Tensor, int]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.tts_original import TOKEN_FRAMES, Original
+from pipelines.tts.stabletts.acceleration import Acceleration, accelerate
 from pipelines.tts.stabletts.flow import SamplingOptions
 from pipelines.tts.stabletts.model import Batch, Draws, StableTTS
 from pipelines.tts.stabletts.vocos import Vocos
@@ -24,24 +25,25 @@ class Speaking:
     """From token ids to a mel or to sound; both draw the same noise."""
 
     def __init__(self, original: Original, weights: Weights, frames: int) -> None:
-        self._ours, self._our_vocoder = weights
-        self._theirs, self._their_vocoder = (
-            original.model(self._ours).eval(),
-            original.vocoder(self._our_vocoder),
-        )
+        self.model, self._our_vocoder = weights
+        self._theirs = original.model(self.model).eval()
+        self._their_vocoder = original.vocoder(self._our_vocoder)
+        self.ready = {narrow: _ready(self.model, narrow=narrow) for narrow in (False, True)}
         generator = torch.Generator().manual_seed(1)
         tokens = frames // TOKEN_FRAMES
-        n_vocab, n_mels = self._ours.config.n_vocab, self._ours.config.n_mels
+        n_vocab, n_mels = self.model.config.n_vocab, self.model.config.n_mels
         self._x = torch.randint(0, n_vocab, (1, tokens), generator=generator)
         self._lengths = torch.tensor([tokens])
         self._reference = torch.randn((1, n_mels, REFERENCE_FRAMES), generator=generator) - 5
         self.options = SamplingOptions()
+        self.calls = 0  # of the original's velocity network
+        self._theirs.decoder.estimator.register_forward_hook(self._count)
 
     @torch.inference_mode()
     def original(self, *, narrow: bool = False, solver: str | None = "euler") -> Tensor:
         """Return the mel `(1, m, t)`; no solver means the adaptive one."""
         torch.manual_seed(2)
-        with _precision(narrow=narrow):
+        with precision(narrow=narrow):
             out = self._theirs.synthesise(
                 self._x,
                 self._lengths,
@@ -57,17 +59,18 @@ class Speaking:
     def ours(self, *, narrow: bool = False) -> Tensor:
         """Return the mel `(1, m, t)`."""
         torch.manual_seed(2)
-        with _precision(narrow=narrow):
-            c = self._ours.voice(self._reference)
-            prior, _, _ = self._ours.plan(self._x, self._lengths, c)
+        model = self.ready[narrow]
+        with precision(narrow=narrow):
+            c = model.voice(self._reference)
+            prior, _, _ = model.plan(self._x, self._lengths, c)
             # The original draws into a transposed tensor, which takes the numbers in another order.
             noise = torch.randn_like(prior.mu.transpose(1, 2).contiguous().transpose(1, 2))
-            return self._ours.render(prior, noise, self.options)
+            return model.render(prior, noise, self.options)
 
     @torch.inference_mode()
-    def original_sound(self) -> Tensor:
+    def original_sound(self, solver: str | None = None) -> Tensor:
         """What its users get: adaptive solver, float32."""
-        sound: Tensor = self._their_vocoder(self.original(solver=None))
+        sound: Tensor = self._their_vocoder(self.original(solver=solver))
         return sound
 
     @torch.inference_mode()
@@ -75,6 +78,9 @@ class Speaking:
         """What our users get."""
         sound: Tensor = self._our_vocoder(self.ours(narrow=narrow).float())
         return sound
+
+    def _count(self, *_: object) -> None:
+        self.calls += 1
 
 
 class Training:
@@ -100,7 +106,7 @@ class Training:
         """Make a step; it was never meant to be narrow, but it can be."""
         self._optimizers[0].zero_grad()
         batch = self._batch
-        with _precision(narrow=narrow):
+        with precision(narrow=narrow):
             duration, flow, prior, _ = self._theirs(
                 batch.x, batch.x_lengths, batch.y, batch.y_lengths, batch.z, batch.z_lengths
             )
@@ -110,14 +116,19 @@ class Training:
     def ours(self, *, narrow: bool = False) -> None:
         """Make a step."""
         self._optimizers[1].zero_grad()
-        with _precision(narrow=narrow):
+        with precision(narrow=narrow):
             losses = self._ours(self._batch, Draws.sample(self._batch.y))
         losses.total.backward()
         self._optimizers[1].step()
 
 
-def _precision(*, narrow: bool) -> torch.autocast:
+def precision(*, narrow: bool) -> torch.autocast:
+    """What both compute in: bfloat16 where torch thinks it safe, or float32."""
     return torch.autocast("cpu", torch.bfloat16, enabled=narrow)
+
+
+def _ready(model: StableTTS, *, narrow: bool) -> StableTTS:
+    return accelerate(model, Acceleration(), torch.bfloat16 if narrow else torch.float32)
 
 
 def _adam(model: nn.Module) -> torch.optim.Optimizer:

@@ -143,10 +143,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor, keys: Tensor | None, p_dropout: floa
         return F.scaled_dot_product_attention(q, k, v, attn_mask=keys, dropout_p=p_dropout)
     # On CPUs torch has no fused attention with dropout (and draws it more slowly), and the fused one
     # that it has takes twice as long as these products in bfloat16.
-    if p_dropout > 0.0 or q.shape[2] <= ROWS_AT_ONCE:
-        return _attend_in_steps(q, k, v, keys, p_dropout)
-    rows = torch.split(q, ROWS_AT_ONCE, dim=2)
-    return torch.cat([_attend_in_steps(part, k, v, keys, p_dropout) for part in rows], dim=2)
+    rows = (q,) if p_dropout > 0.0 else torch.split(q, ROWS_AT_ONCE, dim=2)
+    mixed = [_attend_in_steps(part, k, v, keys, p_dropout) for part in rows]
+    return torch.cat(mixed, dim=2) if len(mixed) > 1 else mixed[0]
 
 
 # Compiled, it would become the fused attention again.
