@@ -99,6 +99,13 @@ def test_what_was_read_is_likelier_than_what_was_not(model):
     assert _log_probability(model, [1, 2]) > _log_probability(model, [2, 1])
 
 
+def test_many_sentences_are_scored_as_each_one_is(model):
+    """In one go, the end counted."""
+    sentences = [[1, 2, 3], [3], [], [2, 2, 2, 1, 3]]
+    expected = [_log_probability(model, one) / (len(one) + 1) for one in sentences]
+    assert model.means(sentences) == pytest.approx(expected)
+
+
 def test_a_model_survives_its_file(model, tmp_path):
     """The same numbers come back."""
     model.save(tmp_path)

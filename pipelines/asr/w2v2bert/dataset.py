@@ -49,6 +49,8 @@ class Example:
     frames: int
     duration_s: float
     book: str = ""
+    digest: str = ""
+    """Of the sound: equal for copies."""
     at_other_speeds: tuple[tuple[int, int], ...] = ()
     """Offset and frames of the same clip, spoken more slowly and faster."""
 
@@ -170,9 +172,10 @@ def prepare(
                 frames=len(rows),
                 duration_s=len(samples) / SAMPLE_RATE_HZ,
                 book=clip.book,
+                digest=hashlib.sha256(rows.tobytes()).hexdigest(),
             )
         )
-        measured.append(_measured(examples[-1], samples, rows, vocabulary))
+        measured.append(_measured(examples[-1], samples, vocabulary))
     odd = outliers(measured)
     skipped.extend(SkippedClip(identity, reason) for identity, reason in odd.items())
     examples = [example for example in examples if example.id not in odd]
@@ -245,9 +248,7 @@ def has_room(labels: Sequence[int], outputs: int) -> bool:
     return len(labels) + doubled <= outputs
 
 
-def _measured(
-    example: Example, samples: Samples, rows: Features, vocabulary: Vocabulary
-) -> Measured:
+def _measured(example: Example, samples: Samples, vocabulary: Vocabulary) -> Measured:
     letters = example.text.replace(" ", "")
     missing = vocabulary.missing(example.written)
     return Measured(
@@ -256,5 +257,5 @@ def _measured(
         duration_s=example.duration_s,
         loud_share=loud_share(samples, SAMPLE_RATE_HZ),
         foreign_share=sum(letter in missing for letter in letters) / max(len(letters), 1),
-        digest=hashlib.sha256(rows.tobytes()).hexdigest(),
+        digest=example.digest,
     )

@@ -94,6 +94,19 @@ class CharacterModel:
             found.append(float(score[0]))
         return found
 
+    def means(self, sentences: Sequence[Sequence[int]]) -> NDArray[np.float64]:
+        """Mean log-probability of a symbol of each sentence, its end included; (n)."""
+        lengths = np.array([len(sentence) for sentence in sentences], np.int64)
+        ids = np.full((len(sentences), int(lengths.max(initial=0)) + 1), self.boundary, np.int64)
+        for row, sentence in enumerate(sentences):
+            ids[row, : len(sentence)] = sentence
+        totals, states = np.zeros(len(sentences)), np.full(len(sentences), self.start)
+        for place in range(ids.shape[1]):
+            here = np.flatnonzero(place <= lengths)
+            scores, states[here] = self.advance(states[here], ids[here, place])
+            totals[here] += scores
+        return totals / (lengths + 1)
+
     def save(self, directory: Path) -> None:
         """Write `FILE_NAME`."""
         facts = np.array([self.symbols, self.boundary], np.int64)

@@ -2,7 +2,7 @@
 
 A verse whose text was changed after it was recorded, a take of the wrong verse, a copied file: one such
 pair teaches the recogniser something wrong. What differs beyond doubt is left out, and every one is
-named with its reason. Knows no sound: works on lengths, counts and digests.
+named with its reason. Knows no sound: works on texts, lengths, counts and digests.
 """
 
 from __future__ import annotations
@@ -11,7 +11,12 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from statistics import median
+
+import numpy as np
+
+from pipelines.asr.w2v2bert.language_model import CharacterModel
 
 LEAST_CLIPS = 12
 """With fewer, nobody can say what is usual."""
@@ -23,6 +28,12 @@ LEAST_LOUD_SHARE = 0.2
 """With less of it audible, most of a recording is silence."""
 MOST_FOREIGN_SHARE = 0.2
 """With more letters that the project hardly uses, a text is in another language or script."""
+ORDER, FOLDS = 3, 5
+"""Of the letters that follow each other, compared with those of the other folds' texts."""
+LEAST_STRANGE = 1.0
+"""How much less likely a letter must be, in nats, before a text is in another language …"""
+LEAST_LETTERS = 20
+"""… if it is not just a few words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,8 @@ class Measured:
 def outliers(clips: Sequence[Measured]) -> Mapping[str, str]:
     """Reasons to leave clips out, by id; each completes "… was left out:"."""
     found: dict[str, str] = {}
-    for identity, reason in (*_copies(clips), *_odd_alone(clips), *_odd_rates(clips)):
+    checks = (_copies(clips), _odd_alone(clips), _odd_rates(clips), _odd_languages(clips))
+    for identity, reason in chain(*checks):
         found.setdefault(identity, reason)
     return found
 
@@ -72,8 +84,7 @@ def _odd_rates(clips: Sequence[Measured]) -> Iterator[tuple[str, str]]:
     if len(clips) < LEAST_CLIPS:
         return
     logs = [math.log(_rate(clip)) for clip in clips]
-    usual = median(logs)
-    spread = max(median(abs(value - usual) for value in logs), 0.02)
+    usual, spread = _usual(logs, 0.02)
     for clip, value in zip(clips, logs, strict=True):
         distance = abs(value - usual)
         if distance > FURTHEST * spread and distance > math.log(LEAST_FACTOR):
@@ -82,6 +93,32 @@ def _odd_rates(clips: Sequence[Measured]) -> Iterator[tuple[str, str]]:
                 f"its text has {_rate(clip):.1f} characters for a second of the recording, "
                 f"others have about {math.exp(usual):.1f}",
             )
+
+
+def _odd_languages(clips: Sequence[Measured]) -> Iterator[tuple[str, str]]:
+    """Texts whose letters do not follow each other as they do in the other texts."""
+    if len(clips) < LEAST_CLIPS:
+        return
+    numbers = {letter: n for n, letter in enumerate(sorted({*"".join(c.text for c in clips)}), 1)}
+    sentences = [[numbers[letter] for letter in clip.text] for clip in clips]
+    likely = np.empty(len(clips))
+    for fold in range(FOLDS):
+        others = [one for number, one in enumerate(sentences) if number % FOLDS != fold]
+        model = CharacterModel.from_sentences(
+            others, symbols=len(numbers) + 1, boundary=0, order=ORDER
+        )
+        likely[fold::FOLDS] = model.means(sentences[fold::FOLDS])
+    usual, spread = _usual(likely.tolist(), 0.1)
+    for clip, value in zip(clips, likely, strict=True):
+        distance = usual - value
+        if distance > max(FURTHEST * spread, LEAST_STRANGE) and len(clip.text) >= LEAST_LETTERS:
+            yield clip.id, "its text looks like another language than the other texts"
+
+
+def _usual(values: Sequence[float], least_spread: float) -> tuple[float, float]:
+    """Median, and median distance from it."""
+    usual = median(values)
+    return usual, max(median(abs(value - usual) for value in values), least_spread)
 
 
 def _rate(clip: Measured) -> float:
