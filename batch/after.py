@@ -4,7 +4,8 @@
 
 Runs in threads of the batch's own process (the conductors), several files at once, each kind within its own limit.
 One that fails is a warning: the outputs are there all the same. A file counts as complete only afterwards, so that
-a run that was killed in between does it again. Knows none of them but by name.
+a run that was killed in between does it again. A run that has to end at once does not wait for whoever is asked.
+Knows none of them but by name.
 """
 
 from __future__ import annotations
@@ -15,11 +16,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batch.flow import Warned
+from batch.flow import POLL_S, Warned
 from batch.settings import BatchSettings
 from batch.source import Asset
 from pipelines.asr.whisper.outputs import Result
 from pipelines.errors import PipelineError
+from runner.errors import PoolClosed
 
 Do = Callable[[Asset, Result, Sequence[Path]], None]
 """Takes a recording, everything that is known about it, and the files that were written.
@@ -38,6 +40,9 @@ class AfterWriting:
     endings: tuple[str, ...] = ()
     """Of the files that it leaves beside the outputs; where one is missing, it is done again."""
     _room: threading.Semaphore = field(init=False, repr=False, compare=False)
+    _left: threading.Event = field(
+        default_factory=threading.Event, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         """Make its own limit."""
@@ -45,9 +50,32 @@ class AfterWriting:
 
     def attempt(self, asset: Asset, result: Result, paths: Sequence[Path]) -> Warned | None:
         """Do it; what went wrong, or None."""
+        ended: list[Warned | None] = []
+        done = threading.Event()
+
+        def work() -> None:
+            try:
+                with self._room:
+                    ended.append(self._tried(asset, result, paths))
+            finally:
+                done.set()
+
+        # A thread that nobody joins: it may wait for somebody who never answers.
+        threading.Thread(target=work, name=self.name, daemon=True).start()
+        while not done.wait(POLL_S):
+            if self._left.is_set():
+                return Warned(self.name, PoolClosed.code, "the run was told to end at once")
+        if not ended:
+            raise RuntimeError(f"{self.name} failed in a way that it should not")
+        return ended[0]
+
+    def leave(self) -> None:
+        """Wait no longer for what is being done, nor for what will be."""
+        self._left.set()
+
+    def _tried(self, asset: Asset, result: Result, paths: Sequence[Path]) -> Warned | None:
         try:
-            with self._room:
-                self.do(asset, result, paths)
+            self.do(asset, result, paths)
         except PipelineError as error:
             return Warned(self.name, error.code, str(error))
         except OSError as error:

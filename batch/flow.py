@@ -30,6 +30,8 @@ from runner.errors import NoWorker, PoolClosed, RunnerError
 from runner.executor import Executor
 from runner.frames import JsonObject
 
+WRITTEN_AT_ONCE = 4
+"""Files of one pack."""
 POLL_S = 0.2
 """How often the waiting loop looks at whether it should stop."""
 
@@ -212,7 +214,7 @@ def _is_excused(stage: Stage, error: RunnerError, files: int) -> bool:
 def written(
     assets: Sequence[Asset], stages: JsonObject, write: Write, warnings: Iterable[Warned] = ()
 ) -> Iterator[Outcome]:
-    """Write the files of a pack that has been through all stages.
+    """Write the files of a pack that has been through all stages, several at once: they may have to wait then.
 
     Args:
         assets: the files of the pack.
@@ -222,13 +224,17 @@ def written(
     """
     decoded = stages["decode"]["values"]["pack"]
     transcribed = stages["transcribe"]["values"]["pack"]
-    for number, asset in enumerate(assets):
-        failed = transcribed[number].get("failed")
+    warned = tuple(warnings)
+
+    def outcome_of(number: int) -> Outcome:
+        asset, failed = assets[number], transcribed[number].get("failed")
         if failed:
-            yield Outcome(asset, code=failed["code"], message=failed["message"])
-            continue
-        outcome = write(asset, _heard(stages, number, tuple(warnings)))
-        yield replace(outcome, audio_s=decoded[number]["seconds"])
+            return Outcome(asset, code=failed["code"], message=failed["message"])
+        outcome = write(asset, _heard(stages, number, warned))
+        return replace(outcome, audio_s=decoded[number]["seconds"])
+
+    with ThreadPoolExecutor(min(len(assets), WRITTEN_AT_ONCE), "writer") as writers:
+        yield from writers.map(outcome_of, range(len(assets)))
 
 
 def _heard(stages: JsonObject, number: int, warnings: tuple[Warned, ...]) -> Heard:

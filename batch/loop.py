@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from batch.crew import Crew, Tasks
 from batch.crews import crew_for
 from batch.display import Display
 from batch.errors import BadData
-from batch.flow import Flow, Outcome
+from batch.flow import POLL_S, Flow, Outcome
 from batch.kept import SectionStore
 from batch.metrics import metrics_served
 from batch.packing import Pack, pack
@@ -183,10 +183,14 @@ class Batch:
         at_once = max([REBUILT_AT_ONCE, *(one.at_once for one in self._writer.after)])
         with ThreadPoolExecutor(at_once, "rebuilding") as pool:
             futures = {pool.submit(self._writer.rebuild, asset): asset for asset in assets}
-            for future in as_completed(futures):
+            waiting = set(futures)
+            while waiting:
+                done, waiting = wait(waiting, POLL_S, FIRST_COMPLETED)
                 if self._wants_stop:
                     pool.shutdown(wait=False, cancel_futures=True)
-                if not future.cancelled():
+                if self._signals.wants_end_now:
+                    self._writer.leave()
+                for future in done - {one for one in done if one.cancelled()}:
                     tally.warn(future.result())
                     self._display.rebuilt(futures[future].name, future.result())
 
@@ -275,9 +279,10 @@ class Batch:
 
         def should_stop() -> bool:
             sinks.note(tally)
-            self._display.progress(tally)
+            self._display.progress(tally, crew.statuses())
             if self._signals.wants_end_now:
                 crew.close(0.0)
+                self._writer.leave()
             return self._wants_stop or self._has_given_up
 
         for outcome in self._outcomes(crew, scratch, todo, state, begin, should_stop):

@@ -42,10 +42,11 @@ class IncompleteRefinement(PipelineError):
 class Refiner:
     """One endpoint, used for all files; safe to call from several threads."""
 
-    def __init__(self, model: LanguageModel, passages_at_once: int = 2) -> None:
+    def __init__(self, model: LanguageModel) -> None:
         """Take a model; nothing is asked yet."""
         self._model = model
-        self._options = Options(parallel=passages_at_once)
+        # Files are proofread side by side; a run that ends at once must find no thread that it would wait for.
+        self._options = Options(parallel=1)
         self._lock = threading.Lock()
         self._refusal = ""
 

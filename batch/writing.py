@@ -78,6 +78,11 @@ class Writer:
         undone = [one for one in self.after if not all(map(_is_there, _ended(base, one.endings)))]
         return attempt_all(undone, asset, result, paths)
 
+    def leave(self) -> None:
+        """Wait no longer for what is done after writing: the run has to end at once."""
+        for one in self.after:
+            one.leave()
+
     def outputs(self, asset: Asset) -> list[Path]:
         """The files that there are of a recording, the JSON first."""
         paths = output_paths(self._base(asset), (*self._formats, *ADDED_FORMATS))

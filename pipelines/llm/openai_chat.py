@@ -18,6 +18,8 @@ from pipelines.llm.port import Answer, BadAnswer, ModelRefused, ModelUnreachable
 NO_KEY = "none"
 """What is sent to a server of one's own when no key is set; such servers look at none."""
 
+SHORTEST_KEY = 8
+
 
 class OpenAiModel:
     """A chat model behind an address."""
@@ -68,7 +70,8 @@ class OpenAiModel:
         ) as error:
             raise ModelUnreachable(f"{self.name} did not answer: {error}") from error
         except openai.APIStatusError as error:
-            raise ModelRefused(f"{self.name} refuses: {error.message}") from error
+            said = _without(self._client.api_key, error.message)
+            raise ModelRefused(f"{self.name} refuses: {said}") from error
         except (openai.APIError, json.JSONDecodeError) as error:
             raise BadAnswer(f"the reply of {self.name} is no chat completion") from error
         return _answer(self.name, reply)
@@ -78,6 +81,11 @@ class OpenAiModel:
             schema = {"name": "answer", "schema": dict(question.schema), "strict": True}
             return {"type": "json_schema", "json_schema": schema}
         return {"type": self._endpoint.answer_format.value}
+
+
+def _without(key: str, message: str) -> str:
+    """A server may say back what it was given; what is shorter than any key is a word."""
+    return message.replace(key, "…") if len(key) >= SHORTEST_KEY else message
 
 
 def _instructions(question: Question) -> str:

@@ -10,8 +10,9 @@ every difference between the two texts is in the list by construction. Knows no 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -63,7 +64,7 @@ class Options:
     """How much is asked at once, and how much may change.
 
     `most_changed` is the share of a passage's characters (0…1) above which its changes are refused together:
-    a model that rewrites is not proofreading. `parallel` questions are open at a time.
+    a model that rewrites is not proofreading. `parallel` questions are open at a time; one is asked in the caller's thread.
     """
 
     passage_characters: int = 6000
@@ -138,8 +139,12 @@ def refine(
     options = options or Options()
     passages = split_passages(number_lines(text), characters=options.passage_characters)
     checked: list[_Checked] = []
-    with ThreadPoolExecutor(options.parallel, thread_name_prefix="refine") as pool:
-        for one in pool.map(partial(_proofread, model=model, options=options), passages):
+    with ExitStack() as stack:
+        each: Callable[..., Iterable[_Checked]] = map
+        if options.parallel > 1:
+            pool = ThreadPoolExecutor(options.parallel, thread_name_prefix="refine")
+            each = stack.enter_context(pool).map
+        for one in each(partial(_proofread, model=model, options=options), passages):
             checked.append(one)
             progress("refining", fraction=len(checked) / len(passages))
     changes = tuple(change for one in checked for change in one.changes)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
+import threading
 import time
 
 import pytest
 from support.batch_extras import extra
 from support.batch_runs import Place
+from support.http_stub import HttpStub, Request
+from support.http_stub import Reply as HttpReply
 from support.llm_server import LanguageModelServer, Reply, changes, serving
 
 from batch.errors import BadUsage, CannotRun
@@ -169,10 +172,11 @@ def test_answers_that_cannot_be_used_are_a_warning_and_the_next_run_asks_again(p
 def test_a_server_that_refuses_us_is_not_asked_for_every_file(place, key):
     """A wrong key stays wrong."""
     place.record(*(f"{n}.mp3" for n in range(12)))
-    with serving(Reply("wrong key", 401)) as server:
-        ended = place.run(*refined_by(server, key), "--refine-parallel", "1", "--pack", "1")
+    with serving(Reply(f"wrong key {SECRET}", 401)) as server:
+        ended = place.run(*refined_by(server, key), "--refine-parallel", "1")
     assert ended.exit_code == 0
     assert len(server.requests) == 1
+    assert SECRET not in json.dumps(place.events)
     assert ended.report["warnings"] == {"refine: MODEL_UNAVAILABLE": 12}
 
 
@@ -205,6 +209,41 @@ def test_a_kill_while_somebody_proofreads_loses_nothing(place, key):
     assert set(place.statuses().values()) == {"complete"}
     assert len(list(place.output.glob("*_refined.srt"))) == 6
     assert max(map(place.said().count, place.said())) <= 2
+
+
+def test_a_run_that_must_end_at_once_does_not_wait_for_an_answer(place, key):
+    """The transcript is there; the next run has it proofread."""
+    place.record("a.mp3")
+    asked = threading.Event()
+
+    def answer(_request: Request) -> HttpReply:
+        asked.set()
+        leave.wait(60)
+        return HttpReply(500)
+
+    leave = threading.Event()
+    with HttpStub(answer) as server:
+        flags = (
+            "--refine",
+            f"{server.url}/v1",
+            "--refine-model",
+            "m",
+            "--refine-key-file",
+            str(key),
+        )
+        running = place.start(*flags)
+        assert asked.wait(60)
+        for _ in range(2):
+            running.send_signal(signal.SIGTERM)
+            time.sleep(0.5)
+        running.communicate(timeout=60)  # the answer never comes
+        leave.set()
+    assert running.returncode == 128 + signal.SIGTERM
+    assert place.statuses() == {"a.mp3": "complete"}
+    with serving(changes()) as refiner:
+        assert place.run(*refined_by(refiner, key)).exit_code == 0
+    assert place.said() == ["a.mp3"]
+    assert (place.output / "a.mp3_refined.srt").exists()
 
 
 @pytest.mark.parametrize(
