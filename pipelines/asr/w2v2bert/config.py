@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from pipelines.asr.corrector.kinds import CorrectorKind
 from pipelines.training.recipe import Recipe
 
 SAMPLE_RATE_HZ = 16_000
@@ -61,8 +62,8 @@ class RecogniserConfig(Recipe):
     min_clip_s: float = 0.5
     max_clip_s: float = 30.0
     gradient_checkpointing: bool = False
-    corrector: bool = False
-    """Whether to train a text corrector after the recogniser (a job's `transmorgrifier`)."""
+    corrector: CorrectorKind | None = None
+    """The text corrector that is trained after the recogniser (a job's `transmorgrifier`), if any."""
 
     def fitted_to(self, corpus_s: float) -> RecogniserConfig:
         """Adjust a recipe that starts from base weights to the amount of speech."""

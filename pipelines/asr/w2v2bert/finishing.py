@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from pipelines.asr.corrector.kinds import CorrectorKind, learners
 from pipelines.asr.corrector.proof import Material, Proof, prove
 from pipelines.asr.w2v2bert import model
 from pipelines.asr.w2v2bert.dataset import Example, FeatureFile
@@ -53,7 +54,7 @@ def finish(
     processor: tuple[torch.device, torch.dtype],
     poll: Callable[[], None],
     *,
-    with_corrector: bool,
+    corrector: CorrectorKind | None,
 ) -> Finished:
     """Decide on the held-out verses; the directory lies beside the best epoch's."""
     device, dtype = processor
@@ -66,13 +67,13 @@ def finish(
     vocabulary = recogniser.vocabulary
     tuned = tune(vocabulary, recogniser.output_s, heard, texts, poll)
     proof = Proof(None)
-    if with_corrector:
+    if corrector:
         pairs = [
             (reading.text, example.written)
             for reading, example in zip(tuned.readings, clips.examples, strict=True)
         ]
         material = Material(pairs, texts, lambda text: vocabulary.decode(vocabulary.encode(text)))
-        proof = prove(material, poll)
+        proof = prove(material, poll, learners=learners(corrector))
     directory = best.parent / MODEL
     _copy(best, directory)
     if clips.examples:

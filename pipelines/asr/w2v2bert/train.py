@@ -140,7 +140,7 @@ def _train(
         list(texts),
         (processor, dtype),
         poll,
-        with_corrector=config.corrector,
+        corrector=config.corrector,
     )
     return _summary(result, finished, task, corpus, final)
 

@@ -12,7 +12,7 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
-from pipelines.asr.corrector.corrector import Corrector
+from pipelines.asr.corrector.kinds import load_corrector
 from pipelines.asr.w2v2bert import listening, model
 from pipelines.asr.w2v2bert.config import FRAME_S, SAMPLE_RATE_HZ
 from pipelines.asr.w2v2bert.dataset import Unusable, speech_of
@@ -110,7 +110,7 @@ class Transcriber:
             batch_s=listening.BATCH_S * batch_share,
             longest_piece_s=listening.LONGEST_PIECE_S * piece_share,
         )
-        self._corrector = Corrector.load(model_directory)
+        self._corrector = load_corrector(model_directory)
         self._reader = Reader.load(model_directory, recogniser.vocabulary, recogniser.output_s)
 
     def transcribe(
