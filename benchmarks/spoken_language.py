@@ -12,6 +12,7 @@ import ctypes
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import espeakng_loader
@@ -108,10 +109,16 @@ class Speaker:
         return 0
 
 
+@cache
+def _only_speaker() -> Speaker:
+    """The library has one state for the whole process, and hangs when it is initialised again."""
+    return Speaker()
+
+
 def record(sentences: Sequence[Sentence], directory: Path, seed: int = 0) -> list[Path]:
     """Write one recording per sentence, each with its own amount of noise."""
     directory.mkdir(parents=True, exist_ok=True)
-    speaker = Speaker()
+    speaker = _only_speaker()
     paths = []
     for number, sentence in enumerate(sentences, start=1):
         dice = random.Random(f"{seed}/{number}")
