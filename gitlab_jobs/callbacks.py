@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -77,24 +77,25 @@ class ProjectData:
     project_texts: tuple[str, ...]
 
 
+Option = bool | int | float | str | None
+
+
 @dataclass(frozen=True, slots=True)
 class ModelChoice:
     """What a model family starts from on this machine, by the operator's settings.
 
     `base` is "tiny", or the directory with the base weights. `device` is "cpu" or "cuda"; `precision`
-    is "auto", "float32", "bfloat16", "int8" …. `names_speakers` asks a recogniser for that too,
-    `is_compiled` has a voice's network compiled first. The rest is as it stands here, until a job of
-    this kind has run out of GPU memory: then batches are to be that share of the usual ones, a training
-    adds up the gradients of so many times as many, activations are computed twice rather than kept, what
-    is heard or spoken is cut into pieces of that share of the usual length, and a training leaves out
-    longer clips.
+    is "auto", "float32", "bfloat16", "int8" …; `options` are the family's further settings, by their
+    names. The rest is as it stands here, until a job of this kind has run out of GPU memory: then batches
+    are to be that share of the usual ones, a training adds up the gradients of so many times as many,
+    activations are computed twice rather than kept, what is heard or spoken is cut into pieces of that
+    share of the usual length, and a training leaves out longer clips.
     """
 
     base: str
     device: str
     precision: str
-    names_speakers: bool = False
-    is_compiled: bool = False
+    options: Mapping[str, Option] = field(default_factory=dict)
     batch_share: float = 1.0
     accumulation: int = 1
     checkpoints_activations: bool = False

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gitlab_jobs.callbacks import ModelChoice
 from gitlab_jobs.errors import JobError
-from gitlab_jobs.settings import FamilySettings, SpeakingSettings, WhisperSettings
+from gitlab_jobs.settings import FamilySettings, ModelSettings
 
 logger = logging.getLogger(__name__)
 
@@ -50,8 +50,7 @@ def resolve_model(
         base=local_base(family, settings.base, cache_dir),
         device="cuda" if use_gpu else "cpu",
         precision=settings.precision,
-        names_speakers=isinstance(settings, WhisperSettings) and settings.diarization,
-        is_compiled=isinstance(settings, SpeakingSettings) and settings.compile,
+        options=settings.model_dump(mode="json", exclude=set(ModelSettings.model_fields)),
     )
 
 

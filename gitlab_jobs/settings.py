@@ -52,6 +52,15 @@ class ModelSettings(BaseModel):
     precision: str = Field("auto", description="auto, float32, bfloat16, int8 …")
 
 
+class RecogniserSettings(ModelSettings):
+    """The same, and what follows a training."""
+
+    corrector: Literal["own", "transmorgrifier", "best"] = Field(
+        "best",
+        description="what a job's transmorgrifier trains; best tries both if CatBoost is installed",
+    )
+
+
 class WhisperSettings(ModelSettings):
     """The same, and what else Whisper's jobs do."""
 
@@ -63,6 +72,13 @@ class WhisperSettings(ModelSettings):
 class SpeakingSettings(ModelSettings):
     """The same, and how a voice speaks."""
 
+    solver: Literal["euler", "midpoint", "rk4", "dopri5"] = Field(
+        "euler",
+        description="how sound is drawn: one, two or four looks a step, or as many as it takes",
+    )
+    steps: int = Field(
+        10, ge=1, le=1000, description="steps of a solver; dopri5 chooses its own number"
+    )
     compile: bool = Field(
         default=False,
         description="compile the network before a voice speaks; for GPUs and many verses",
@@ -74,7 +90,7 @@ class FamilySettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    w2v2bert: ModelSettings = ModelSettings(base="facebook/w2v-bert-2.0")
+    w2v2bert: RecogniserSettings = RecogniserSettings(base="facebook/w2v-bert-2.0")
     whisper: WhisperSettings = WhisperSettings(base="large-v3")
     stabletts: SpeakingSettings = SpeakingSettings(base="KdaiP/StableTTS1.1")
 

@@ -18,7 +18,7 @@ from support.speech import spoken_clips
 from gitlab_jobs.job import Job, JobType, Mode, ModelSpec
 from gitlab_jobs.local_objects import LocalObjects
 from gitlab_jobs.local_tree import LocalTree
-from gitlab_jobs.settings import FamilySettings, ModelSettings
+from gitlab_jobs.settings import FamilySettings, SpeakingSettings
 from gitlab_jobs.testing import HandlerEnvironment, HandlerRun
 from handlers.tts.stabletts import inference, training
 from pipelines.errors import BadCheckpoint
@@ -51,7 +51,7 @@ class Checkout:
         """Run a job; `base_checkpoint` goes into its model."""
         model = ModelSpec(type="StableTTS", base_checkpoint=fields.pop("base_checkpoint", None))
         job = Job(job_id="try", job_type=JobType.TTS, mode=mode, model=model, **fields)
-        models = FamilySettings(stabletts=ModelSettings(base="tiny"))
+        models = FamilySettings(stabletts=SpeakingSettings(base="tiny"))
         environment = HandlerEnvironment(self.root, work_dir=self._work_dir, models=models)
         return environment.run(handler, job)
 

@@ -28,6 +28,7 @@ from pipelines.errors import BadCheckpoint, EmptyCorpus, ModelNotFound, Pipeline
 from pipelines.tts.stabletts.base import find_base
 from pipelines.tts.stabletts.config import ModelConfig
 from pipelines.tts.stabletts.model import StableTTS
+from pipelines.tts.stabletts.synthesize import SpeakingConfig
 from pipelines.tts.stabletts.voice import load_voice
 
 FOLDER = "gpu_jobs/job_mmkbkzk0_abc"
@@ -377,15 +378,19 @@ def test_a_small_gpu_gets_a_recipe_that_needs_less(tmp_path):
     assert all("s long, more than 2 s" in line for line in left_out)
 
 
-def test_the_operators_wish_to_compile_reaches_the_voice(tmp_path):
-    """By the settings, over the wire to the child, into the recipe; never unasked."""
-    asked = {}
-    for flags in ([], ["--models.stabletts.compile"]):
-        families = load_settings(["--models.stabletts.base", "tiny", *flags]).models
+def test_what_the_operator_says_about_speaking_reaches_the_voice(tmp_path):
+    """By the settings, over the wire to the child, into the recipe; what nobody asks for stays usual."""
+    flags = ["--models.stabletts.compile", "--models.stabletts.solver", "rk4"]
+    flags += ["--models.stabletts.steps", "4"]
+    said = []
+    for asked in ([], flags):
+        families = load_settings(["--models.stabletts.base", "tiny", *asked]).models
         choice = resolve_model(families, "stabletts", device="cpu", cache_dir=tmp_path)
         carried = MODEL_CHOICE.validate_json(MODEL_CHOICE.dump_json(choice))
-        asked[bool(flags)] = speaking_config(carried).compiled
-    assert asked == {False: False, True: True}
+        said.append(speaking_config(carried))
+    usual, wished = said
+    assert usual == SpeakingConfig()
+    assert (wished.compiled, wished.sampling.solver, wished.sampling.steps) == (True, "rk4", 4)
 
 
 def test_every_recipe_fits_on_a_page():

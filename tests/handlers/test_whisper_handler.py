@@ -58,7 +58,7 @@ def test_recorded_verses_get_their_text(tmp_path):
 def test_subtitles_name_the_speakers_if_the_operator_wants_that(tmp_path):
     """Two people talk in one recording; the verse's text stays what was said."""
     data = project_data([utterance("a", SPEECH / "dialogue_2spk.flac", reference="MAT 1:1")])
-    models = {"whisper": ModelChoice("tiny", "cpu", "auto", names_speakers=True)}
+    models = {"whisper": ModelChoice("tiny", "cpu", "auto", options={"diarization": True})}
     callbacks = RecordingCallbacks(tmp_path, {Purpose.TRANSCRIBE: data}, models=models)
     _run(callbacks, language="en")
 

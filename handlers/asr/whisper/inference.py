@@ -41,7 +41,7 @@ def run(job_context: JobContext, callbacks: JobCallbacks) -> JobResult:
         pairs = list(zip(spoken, results, strict=True))
         heard = [(*one, result) for one, result in pairs if isinstance(result, Transcript)]
         transcripts = [transcript for _, _, transcript in heard]
-        if choice.names_speakers:
+        if choice.options.get("diarization"):
             recordings = [(audio, transcript) for _, audio, transcript in heard]
             transcripts = list(speakers.named(recordings, choice.device, heartbeat))
     utterances = [utterance for utterance, _, _ in heard]

@@ -8,6 +8,7 @@ from typing import Any
 from gitlab_jobs.callbacks import ModelChoice
 from gitlab_jobs.job import Job
 from pipelines.tts.stabletts.settings import TrainingConfig, tiny
+from pipelines.tts.stabletts.solvers import Solver
 from pipelines.tts.stabletts.synthesize import SpeakingConfig
 
 CLIP_S = 5.0
@@ -38,9 +39,16 @@ def recipe(job: Job, choice: ModelChoice, *, is_tiny: bool) -> TrainingConfig:
 
 def speaking_config(choice: ModelChoice) -> SpeakingConfig:
     """How a voice speaks on this machine."""
-    usual = SpeakingConfig(precision=choice.precision, compiled=choice.is_compiled)
+    usual, wishes = SpeakingConfig(precision=choice.precision), choice.options
+    sampling = replace(
+        usual.sampling,
+        solver=Solver(str(wishes.get("solver") or usual.sampling.solver)),
+        steps=int(wishes.get("steps") or usual.sampling.steps),
+    )
     return replace(
         usual,
+        sampling=sampling,
+        compiled=bool(wishes.get("compile")),
         tokens_per_batch=choice.share_of(usual.tokens_per_batch),
         most_symbols=round(usual.most_symbols * choice.piece_share),
     )
