@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from support.scripts import SCRIPTS
 
 from pipelines.asr.alignment import align
 from pipelines.asr.w2v2bert.beam import Weights
@@ -16,24 +17,25 @@ from pipelines.asr.w2v2bert.reader import FILE_NAME, Reader, best_symbols
 from pipelines.asr.w2v2bert.transcribe import has_repetition
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.errors import BadCheckpoint
+from pipelines.text.normalize import spoken_form
 
 BLANK = 0
 VOCABULARY = Vocabulary.from_texts(["abcdef gh"])
 FRAME_S = 0.04
 
 
-def _emissions(*frames, certainty=0.96):
+def _emissions(*frames, certainty=0.96, vocabulary=VOCABULARY):
     """Log-probabilities that clearly say these symbols, frame by frame."""
-    count = len(VOCABULARY)
+    count = len(vocabulary)
     p = np.full((len(frames), count), (1 - certainty) / (count - 1), np.float32)
     p[np.arange(len(frames)), list(frames)] = certainty
     return np.log(p)
 
 
-def _said(text, certainty=0.96):
+def _said(text, certainty=0.96, vocabulary=VOCABULARY):
     """A blank after every letter."""
-    frames = [frame for symbol in VOCABULARY.encode(text) for frame in (symbol, BLANK)]
-    return _emissions(*frames, certainty=certainty)
+    frames = [frame for symbol in vocabulary.encode(text) for frame in (symbol, BLANK)]
+    return _emissions(*frames, certainty=certainty, vocabulary=vocabulary)
 
 
 def _read(*emissions):
@@ -154,6 +156,20 @@ def test_words_survive_a_checkpoint_and_may_be_missing(tmp_path):
     (tmp_path / WORDS_FILE).unlink()
     (reading,) = Reader.load(tmp_path, VOCABULARY, FRAME_S).read(emissions)
     assert (reading.text, reading.evidence.known) == ("abc gh abd", 0.0)
+
+
+@pytest.mark.parametrize("text", SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_every_script_is_read_as_it_is_spoken(text, tmp_path):
+    """Spaces, marks and joiners come out of a search with a stored language model and word list."""
+    vocabulary = Vocabulary.from_texts([text])
+    language = Language.from_texts(vocabulary, [text])
+    Reader(vocabulary, FRAME_S).with_language(language, Weights(alpha=0.5)).save(tmp_path)
+    (reading,) = Reader.load(tmp_path, vocabulary, FRAME_S).read(
+        [_said(text, vocabulary=vocabulary)]
+    )
+    assert reading.text == spoken_form(text)
+    assert [word.text for word in reading.words] == spoken_form(text).split()
+    assert reading.evidence.known == 1.0
 
 
 def test_what_the_search_hesitated_over_is_known_word_by_word():
