@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import logging
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.process_collector import ProcessCollector
-
 from runner.logs import set_up_logging
 from runner.masking import Masker
 from runner.signals import Signals
@@ -20,6 +17,7 @@ from web.changes import Changes
 from web.controller_app import ControllerApi
 from web.dispatch import Dispatcher, Patience
 from web.errors import BadSettings
+from web.metrics import server_registry
 from web.retention import Retention
 from web.serving import listening, only_server
 from web.settings import MEGABYTE, ControllerSettings, secret
@@ -66,8 +64,8 @@ def _serve(settings: ControllerSettings, store: Store, worker: WorkerClient | No
         dispatcher = Dispatcher(
             store, spool, worker, lambda job_id: results / f"{job_id}.json", patience, changes.note
         )
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
+    free_slots = dispatcher.free_slots if dispatcher is not None else lambda: None
+    registry = server_registry(store.count_jobs, free_slots)
     api = ControllerApi(store, spool, changes, Sessions(store), results, dispatcher, registry)
     retention = Retention(store, spool, api.result_path, settings.keep_hours)
     signals = Signals()

@@ -7,6 +7,7 @@
     GET  /api/jobs/{id}/result?format=vtt
     POST /api/jobs/{id}/cancel
     GET  /api/runtime                     worker and queue
+    GET  /                                the same as a page
 
 Somebody else's job is as unknown as one that never was.
 """
@@ -14,7 +15,7 @@ Somebody else's job is as unknown as one that never was.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from web.auth import COOKIE, Sessions, new_id
 from web.changes import Changes
 from web.dispatch import WAITING, Dispatcher
 from web.job_views import result_of, settled, shown
+from web.page import LATEST, StatusPage
 from web.problems import Refused, answer_problems
 from web.protocol import JobRequest, Status, program_version, rfc3339
 from web.spool import Spool
@@ -46,6 +48,7 @@ class ControllerApi:
     dispatcher: Dispatcher | None
     """None where remote work is switched off."""
     registry: CollectorRegistry
+    pages: StatusPage = field(default_factory=StatusPage)
 
     def app(self) -> FastAPI:
         """The controller's application."""
@@ -54,6 +57,8 @@ class ControllerApi:
         for path in ("/livez", "/readyz", "/health"):
             app.add_api_route(path, self.health, methods=["GET"])
         app.add_api_route("/metrics", self.metrics, methods=["GET"])
+        for path, endpoint in (("/", self.page), ("/status.css", self.pages.style)):
+            app.add_api_route(path, endpoint, methods=["GET"], include_in_schema=False)
         app.add_api_route("/api/session", self.begin_session, methods=["POST"], status_code=201)
         app.add_api_route("/api/runtime", self.runtime, methods=["GET"])
         app.include_router(UploadApi(self.spool, self.sessions).router("/api/uploads"))
@@ -76,6 +81,10 @@ class ControllerApi:
     def metrics(self) -> Response:
         """For Prometheus."""
         return Response(generate_latest(self.registry), media_type=CONTENT_TYPE_LATEST)
+
+    def page(self) -> Response:
+        """For people."""
+        return self.pages.page(self.runtime(), self.store.latest_jobs(LATEST))
 
     def begin_session(self, response: Response) -> dict[str, str]:
         """Let somebody in, who then sees their own jobs."""
@@ -124,7 +133,7 @@ class ControllerApi:
 
     def jobs(self, request: Request, most: int = 100) -> dict[str, Any]:
         """The newest jobs of a session."""
-        found = self.store.latest_jobs(self.sessions(request), min(most, MOST_LISTED))
+        found = self.store.latest_jobs(min(most, MOST_LISTED), self.sessions(request))
         return {"jobs": [self._shown(job) for job in found]}
 
     async def job(self, job_id: str, request: Request, wait: float = 0.0) -> dict[str, Any]:

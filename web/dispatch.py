@@ -113,6 +113,11 @@ class Dispatcher:
         """Begin."""
         self._thread.start()
 
+    def free_slots(self) -> int | None:
+        """Jobs that the worker would take now; None if it does not answer."""
+        able = self.contact.capabilities
+        return int(able["freeSlots"]) if able is not None else None
+
     def wake(self) -> None:
         """There may be something to do."""
         self._wake.set()
@@ -170,7 +175,7 @@ class Dispatcher:
     def _look(self, running: list[Job], *, is_busy: bool) -> Look:
         """Wait at the worker only while it has jobs of ours."""
         has_queue = bool(self._store.jobs(Status.QUEUED_REMOTE, most=1))
-        is_full = not (self.contact.capabilities or {}).get("freeSlots")
+        is_full = not self.free_slots()
         wait_s = self._patience.poll_s if is_full else min(QUICK_LOOK_S, self._patience.poll_s)
         if not running or is_busy or (has_queue and not is_full):
             wait_s = 0.0

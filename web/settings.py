@@ -47,6 +47,9 @@ class ServerSettings(BaseSettings):
     )
 
     host: str = Field("127.0.0.1", description="interface to listen on")
+    allow_insecure_http: bool = Field(
+        default=False, description="let other machines in although nothing is encrypted"
+    )
     config: Path | None = Field(None, description="TOML file with these same names")
     keep_hours: float = Field(
         48.0, gt=0, description="finished jobs, results and unused uploads stay so long"
@@ -174,6 +177,11 @@ def load_settings(kind: type[_S], argv: Sequence[str]) -> _S:
             for found in error.errors(include_url=False, include_input=False)
         )
         raise BadSettings("; ".join(problems), "see --help for what is allowed") from error
+    if not settings.is_local and not settings.allow_insecure_http:
+        raise BadSettings(
+            f"--host {settings.host}: tokens and recordings would cross the network unencrypted",
+            "keep 127.0.0.1 behind a TLS proxy or an ssh tunnel, or give --allow-insecure-http",
+        )
     return settings
 
 

@@ -129,20 +129,17 @@ class Store:
             row = self._one("SELECT * FROM jobs WHERE id = ?", job_id)
         return _job(row) if row is not None else None
 
-    def jobs(self, *statuses: Status, owner: str | None = None, most: int = -1) -> list[Job]:
-        """Jobs in these states (or in any), the oldest first."""
-        marks = ",".join("?" * len(statuses))
-        conditions = [f"status IN ({marks})"] if statuses else []
-        values: list[Any] = [*statuses]
-        if owner is not None:
-            conditions.append("owner = ?")
-            values.append(owner)
-        where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
-        return self._jobs(f"{where} ORDER BY created_at, rowid LIMIT ?", *values, most)
+    def jobs(self, status: Status, most: int = -1) -> list[Job]:
+        """Jobs in a state, the oldest first."""
+        rest = "WHERE status = ? ORDER BY created_at, rowid LIMIT ?"
+        return self._jobs(rest, status, most)
 
-    def latest_jobs(self, owner: str, most: int) -> list[Job]:
-        """An owner's jobs, the newest first."""
-        return self._jobs("WHERE owner = ? ORDER BY created_at DESC LIMIT ?", owner, most)
+    def latest_jobs(self, most: int, owner: str | None = None) -> list[Job]:
+        """The newest jobs, of one owner or of all."""
+        order = "ORDER BY created_at DESC LIMIT ?"
+        if owner is None:
+            return self._jobs(order, most)
+        return self._jobs(f"WHERE owner = ? {order}", owner, most)
 
     def jobs_to_cancel(self) -> list[Job]:
         """Jobs of which a worker does not know yet that they are canceled."""

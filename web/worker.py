@@ -12,7 +12,6 @@ import time
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.process_collector import ProcessCollector
 
 from batch.crew import Crew, Tasks, choose_crew
 from batch.settings import BatchSettings
@@ -26,6 +25,7 @@ from web.capacity import Capacity
 from web.changes import Changes
 from web.engine import Engine
 from web.errors import BadSettings
+from web.metrics import server_registry
 from web.retention import Retention
 from web.serving import listening, only_server
 from web.settings import MEGABYTE, WorkerSettings, secret
@@ -71,7 +71,7 @@ def _serve(settings: WorkerSettings, store: Store, bearer: Bearer, tasks: Tasks 
     crew = _crew(settings, tasks)
     gpus = tuple(gpu for gpu in inventory() if gpu.uuid in crew.devices)
     capacity = Capacity(engine, settings.model, gpus, spool.max_bytes, settings.ping_public)
-    api = WorkerApi(store, spool, engine, changes, capacity, bearer, _registry(engine))
+    api = WorkerApi(store, spool, engine, changes, capacity, bearer, _registry(store, engine))
     retention = Retention(store, spool, engine.result_path, settings.keep_hours)
     signals = Signals()
     try:
@@ -116,9 +116,8 @@ def _crew(settings: WorkerSettings, tasks: Tasks | None) -> Crew:
     )
 
 
-def _registry(engine: Engine) -> CollectorRegistry:
-    registry = CollectorRegistry()
+def _registry(store: Store, engine: Engine) -> CollectorRegistry:
+    registry = server_registry(store.count_jobs, lambda: engine.free)
     registry.register(PoolCollector(engine.statuses))
     registry.register(GpuCollector(inventory))
-    ProcessCollector(registry=registry)
     return registry

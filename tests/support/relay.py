@@ -2,6 +2,8 @@
 
 with Relay(server.url) as relay:
     relay.refuse(); ...; relay.admit()
+    relay.cut_after(100_000)
+    relay.cut_answers_after(100_000)
 """
 
 from __future__ import annotations
@@ -24,6 +26,10 @@ class Relay:
         self._sockets: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self._port = 0
+        self._left: float = float("inf")
+        self._left_back: float = float("inf")
+        self.brought_bytes = 0
+        self.cuts = 0
         self.admit()
         self.url = f"http://127.0.0.1:{self._port}"
 
@@ -58,6 +64,14 @@ class Relay:
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
 
+    def cut_after(self, sent_bytes: int) -> None:
+        """Cut the connection that brings the last of so many bytes to the server, once."""
+        self._left = sent_bytes
+
+    def cut_answers_after(self, brought_bytes: int) -> None:
+        """Cut the connection that brings the last of so many bytes from the server, once."""
+        self._left_back = brought_bytes
+
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
@@ -73,10 +87,29 @@ class Relay:
         with contextlib.suppress(OSError):
             while block := source.recv(65536):
                 target.sendall(block)
+                is_answer = target.getpeername() != self._target
+                if self._is_cut_back(len(block)) if is_answer else self._is_cut(len(block)):
+                    break
         for each in (source, target):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
         source.close()
+
+    def _is_cut(self, sent_bytes: int) -> bool:
+        self._left -= sent_bytes
+        if self._left > 0:
+            return False
+        self._left = float("inf")
+        self.cuts += 1
+        return True
+
+    def _is_cut_back(self, brought_bytes: int) -> bool:
+        self.brought_bytes += brought_bytes
+        self._left_back -= brought_bytes
+        if self._left_back > 0:
+            return False
+        self._left_back = float("inf")
+        return True
 
     def _start(self, work: Callable[..., None], *arguments: socket.socket) -> None:
         thread = threading.Thread(target=work, args=arguments)

@@ -90,6 +90,8 @@ class Farm:
     place: Place = field(init=False)
     worker: Server = field(init=False)
     controller: Server = field(init=False)
+    batches: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    clients: list[Client] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.place = Place(self.home)
@@ -138,7 +140,7 @@ class Farm:
     def batch(self, *flags: str) -> subprocess.Popen[bytes]:
         """Send the recordings."""
         argv = self.place.argv("--json", "--remote", "-m", "tiny", *flags)
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 sys.executable,
                 str(ROOT / "batch_entry.py"),
@@ -151,13 +153,23 @@ class Farm:
             stderr=subprocess.PIPE,
         )
 
+        self.batches.append(process)
+        return process
+
     def client(self) -> Client:
         """Somebody in a session of their own."""
-        return Client(self.controller.url)
+        client = Client(self.controller.url)
+        self.clients.append(client)
+        return client
 
     def end(self) -> None:
+        for client in self.clients:
+            client.session.close()
         for server in (self.controller, self.worker):
             server.kill()
+        for batch in self.batches:
+            batch.kill()
+            batch.communicate()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import signal
 import stat
 import subprocess
 
+import pytest
 from support.web_servers import await_true
 
 
@@ -85,6 +86,7 @@ def _forget_job_id(farm, name):
     journal.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
+@pytest.mark.slow
 def test_a_stopped_batch_leaves_its_jobs_to_the_controller(farm):
     """TERM ends it with 75 while the worker goes on; the same command fetches the results."""
     farm.place.record("a.mp3", "b.mp3")
@@ -100,6 +102,7 @@ def test_a_stopped_batch_leaves_its_jobs_to_the_controller(farm):
     assert sorted(farm.began()) == ["a.mp3", "b.mp3"]
 
 
+@pytest.mark.slow
 def test_a_batch_outlives_its_controller(farm):
     """The controller is killed and started again while jobs wait and run: each is done once."""
     farm.place.record(*(f"{n}.mp3" for n in range(5)))
@@ -115,6 +118,7 @@ def test_a_batch_outlives_its_controller(farm):
     assert sorted(farm.began()) == [f"{n}.mp3" for n in range(5)]
 
 
+@pytest.mark.slow
 def test_a_controller_that_forgot_everything_gets_its_jobs_again(farm):
     """Running, remote, and unknown: queued again."""
     farm.place.record("a.mp3")
@@ -135,6 +139,7 @@ def test_a_controller_that_forgot_everything_gets_its_jobs_again(farm):
     assert farm.place.statuses() == {"a.mp3": "complete"}
 
 
+@pytest.mark.slow
 def test_bad_recordings_fail_alone_with_the_worker_s_own_code(farm):
     """So that the next run knows whether trying again makes sense."""
     farm.place.record("a.mp3", "bad.mp3")
@@ -148,6 +153,7 @@ def test_bad_recordings_fail_alone_with_the_worker_s_own_code(farm):
     assert finished(farm.batch(), 80)[-1]["total"] == 0
 
 
+@pytest.mark.slow
 def test_without_a_controller_nothing_is_begun(farm):
     """Exit code 69, and the words say where one was looked for."""
     farm.place.record("a.mp3")
@@ -158,6 +164,7 @@ def test_without_a_controller_nothing_is_begun(farm):
     assert not farm.place.output.exists()
 
 
+@pytest.mark.slow
 def test_another_model_is_refused_before_anything_is_sent(farm):
     """The worker has one model loaded; the hint names it."""
     farm.place.record("a.mp3")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from support.web_servers import PATIENCE_S, await_true
 
 
@@ -10,6 +11,7 @@ def runtime(client):
     return client.ask("GET", "/api/runtime")["remoteWorker"]
 
 
+@pytest.mark.slow
 def test_a_worker_out_of_reach_leaves_jobs_queued(farm):
     """They say why they wait, can be canceled without it, and are done when it comes."""
     farm.worker.start()
@@ -66,6 +68,7 @@ def test_a_cancel_frees_the_worker_s_place(farm):
     assert client.reply("GET", f"/api/jobs/{running}/result").status_code == 409
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_fails_with_its_own_code(farm):
     """Running too long, waiting too long for a worker that is there, and for one that never was."""
     farm.start(
@@ -85,6 +88,7 @@ def test_what_takes_too_long_fails_with_its_own_code(farm):
     assert farm.began() == ["running"]
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_finishes_what_it_runs(farm):
     """TERM takes no more jobs, waits for those that run, and ends with 0; their results are there afterwards."""
     farm.start()
@@ -104,6 +108,7 @@ def test_a_stopped_worker_finishes_what_it_runs(farm):
     assert farm.controller.stop() == 0
 
 
+@pytest.mark.slow
 def test_a_wrong_token_is_said(farm):
     """The job fails with the code for it, and no log has either token."""
     farm.controller.environment["REMOTE_WORKER_TOKEN"] = "another-token-of-the-controller"
