@@ -17,6 +17,7 @@ from typing import Any
 from batch.errors import CannotRun
 from batch.extras import Extra, chosen_extras
 from batch.flow import Stage
+from batch.memory import device_name
 from batch.settings import BatchSettings
 from gitlab_jobs.model_source import ModelUnavailable, resolve_model
 from gitlab_jobs.settings import FamilySettings, WhisperSettings
@@ -151,7 +152,7 @@ def choose_crew(settings: BatchSettings, tasks: Tasks | None = None) -> Crew:
     """
     extras = tasks.extras if tasks else chosen_extras(settings)
     cores = os.cpu_count() or 1
-    beside = len(extras) if settings.isolation == "pool" else 0
+    beside = len(extras) if settings.isolation in ("pool", "auto") else 0
     gpus = _gpus(settings.gpus)
     if gpus:
         share = shares(cores, settings.threads, gpus=len(gpus), beside=beside)
@@ -246,7 +247,13 @@ def chosen_tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
         "vocabulary": _absolute(settings.vocabulary),
         "replacements": _absolute(settings.replacements),
     }
-    options = {"engine": engine, "listening": listening, "vocabulary": vocabulary}
+    learned = {"folder": str(settings.cache_dir.absolute()), "device": device_name(device)}
+    options = {
+        "engine": engine,
+        "listening": listening,
+        "vocabulary": vocabulary,
+        "learned": learned,
+    }
     library = _LIBRARIES.get(settings.engine)
     return Tasks(decode, _spec("batch.tasks:Transcribe", options, *([library] if library else [])))
 

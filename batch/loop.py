@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batch.after import AfterWriting, opened
+from batch.auto import Auto, Experience
 from batch.crew import Crew, Tasks
 from batch.crews import crew_for
 from batch.display import Display
@@ -46,6 +48,7 @@ from runner.signals import Signals
 
 if TYPE_CHECKING:
     from batch.crews import AnyCrew
+    from batch.ray_crew import RayCrew
 
 EXIT_DONE = 0
 EXIT_AGAIN = 75
@@ -308,25 +311,22 @@ class Batch:
             remote = crew.flow(self._writer.write, scratch / "remote", state)
             return remote.run(pack(todo, 1), begin, should_stop)
         packs = pack(todo, settings.pack)
+        kept = partial(self._kept, crew, scratch)
         if settings.isolation == "pool" or not isinstance(crew, Crew):
-            finishing = max((one.at_once for one in self._writer.after), default=0)
-            in_flight = settings.parallel or crew.in_flight + finishing
-            flow = Flow(
-                crew.start(scratch),
-                self._writer.write,
-                scratch / "packs",
-                in_flight,
-                self._sections,
-            )
-            return flow.run(packs, begin, should_stop)
-        staged = StagedFlow(
-            crew,
-            self._writer.write,
-            scratch,
-            self._sections,
-            is_file_major=settings.isolation == "file",
-        )
-        return staged.run(packs, begin, should_stop)
+            return kept().run(packs, begin, should_stop)
+        staged = partial(StagedFlow, crew, self._writer.write, scratch, self._sections)
+        if settings.isolation == "auto":
+            auto = Auto(Experience(crew, settings), crew, kept, staged, self._display.say)
+            return auto.run(packs, begin, should_stop)
+        is_file_major = settings.isolation == "file"
+        return staged(is_file_major=is_file_major).run(packs, begin, should_stop)
+
+    def _kept(self, crew: Crew | RayCrew, scratch: Path) -> Flow:
+        """Workers that keep their models, started."""
+        finishing = max((one.at_once for one in self._writer.after), default=0)
+        in_flight = self._settings.parallel or crew.in_flight + finishing
+        stages, folder = crew.start(scratch), scratch / "packs"
+        return Flow(stages, self._writer.write, folder, in_flight, self._sections)
 
     def _begun(self, asset: Asset, before: Record | None) -> Record:
         fresh = Record(

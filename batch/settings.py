@@ -84,8 +84,10 @@ class BatchSettings(StageSettings, SinkSettings, RemoteSettings, RaySettings, Ba
         default=False, description="leave out the vocabulary's filter_words"
     )
     formats: str = Field("json,txt,formatted,srt", description=f"of {', '.join(FORMATS)}")
-    isolation: Literal["pool", "stage", "file"] = Field(
-        "pool", description="keep workers, or give memory back after a stage or a file"
+    isolation: Literal["auto", "pool", "stage", "file"] = Field(
+        "auto",
+        description="keep workers (pool), or give memory back after a stage or a file; auto: keep them "
+        "if all fit by measured memory, else after a stage",
     )
     pack: int = Field(32, ge=1, description="short files that travel together at most")
     shard: str = Field("", description="i/N: the i-th of N equal parts of the work")

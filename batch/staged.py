@@ -21,6 +21,7 @@ from batch.kept import SectionStore
 from batch.packing import Pack
 from batch.source import Asset
 from runner.errors import NoWorker
+from runner.peak import Peak
 from runner.stages import FileResult, Stage, StageWorkflow
 from runner.zygote_launch import ZygoteLauncher
 
@@ -45,6 +46,8 @@ class StagedFlow:
         self._write = write
         self._scratch = scratch
         self._is_file_major = is_file_major
+        self.peaks: dict[str, Peak] = {}
+        """By stage, the most that a child has held so far."""
         # A fresh child for each file need not import everything anew.
         self._zygote = _zygote(crew.tasks) if is_file_major else None
 
@@ -94,6 +97,8 @@ class StagedFlow:
             share_s = (time.monotonic() - begun) / len(assets)
             outcomes = self._outcomes(assets, result)
             yield from (replace(outcome, elapsed_s=round(share_s, 3)) for outcome in outcomes)
+        for stage, peak in workflow.peaks.items():
+            self.peaks[stage] = self.peaks.get(stage, Peak()) | peak
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(self._scratch / "stages", ignore_errors=True)
         if again:

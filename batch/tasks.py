@@ -11,6 +11,7 @@ values; whatever ends the child fails the pack, and its files are then tried one
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from batch.kept import KeptSections
+from batch.memory import thrifty
 from pipelines.asr.whisper.engine import SAMPLE_RATE_HZ, Engine, Listening, open_engine
 from pipelines.asr.whisper.sections import SECTION_S, join, sections
 from pipelines.asr.whisper.transcript import Transcript
@@ -26,6 +28,7 @@ from pipelines.asr.whisper.vocabulary import Vocabulary
 from pipelines.audio.decode import MAX_DURATION_S, Samples, decode_blocks
 from pipelines.audio.stored import StoredSound, store
 from pipelines.errors import AudioTooLong, AudioUnreadable
+from runner.oom_plan import MemoryPlan
 
 Told = dict[str, Any]
 
@@ -68,6 +71,7 @@ class Transcribe:
         listening: Mapping[str, Any],
         vocabulary: Told,
         section_s: float = SECTION_S,
+        learned: Mapping[str, Any] | None = None,
     ):
         """Describe the engine.
 
@@ -76,24 +80,38 @@ class Transcribe:
             listening: `Listening.to_json()`; its prompt is made here, with the model's own tokens.
             vocabulary: `vocabulary` and `replacements`, paths or None.
             section_s: sound that is in memory at once; a longer recording is heard piece by piece.
+            learned: where it is remembered what helped when the GPU was too small; see `thrifty`.
         """
         self._section_s = section_s
         self._options = engine
         self._listening = Listening.parse(listening)
         self._vocabulary = {name: Path(path) if path else None for name, path in vocabulary.items()}
+        self._memory = thrifty(engine, self._listening.batch_size, learned or {})
+        self._device = "cpu"
+        self._precision = ""
         self._engine: Engine | None = None
 
     def setup(self, device: str) -> None:
         """Load the model onto the device that this child was given."""
-        options = self._options
-        self._engine = open_engine(
-            options["name"],
-            options["model"],
-            device=device,
-            precision=options["precision"],
-            threads=options["threads"],
-        )
+        self._device = device
+        self._memory.run(self._load)
         self._listening = replace(self._listening, prompt=self._prompt(**self._vocabulary))
+
+    def _load(self, plan: MemoryPlan) -> Engine:
+        """The engine in a plan's precision; one of another precision has to go first."""
+        if self._engine is None or plan.precision != self._precision:
+            self._engine = None
+            gc.collect()
+            options = self._options
+            self._engine = open_engine(
+                options["name"],
+                options["model"],
+                device=self._device,
+                precision=plan.precision,
+                threads=options["threads"],
+            )
+            self._precision = plan.precision
+        return self._engine
 
     def run(self, told: Told) -> Told:
         """Transcribe a pack."""
@@ -108,8 +126,11 @@ class Transcribe:
                 pack.append(file)
                 continue
             pack.append(write_transcript(next(transcripts), folder / f"{number}.json"))
-        info = self._ready.info
-        return {"values": {"pack": pack, "engine": {"engine": info.engine, "model": info.model}}}
+        info, memory = self._ready.info, self._memory.take_facts()
+        engine: Told = {"engine": info.engine, "model": info.model}
+        if memory:
+            engine["memory"] = memory
+        return {"values": {"pack": pack, "engine": engine}}
 
     @property
     def _ready(self) -> Engine:
@@ -164,15 +185,13 @@ class Transcribe:
         return round(self._section_s * SAMPLE_RATE_HZ)
 
     def _listen(self, recordings: list[Samples]) -> list[Transcript]:
-        """Transcribe, with smaller batches from now on if the device's memory is too small."""
-        while True:
-            try:
-                return self._ready.transcribe(recordings, self._listening)
-            except RuntimeError as error:
-                smaller = self._listening.batch_size // 2
-                if "out of memory" not in str(error) or not smaller:
-                    raise
-                self._listening = replace(self._listening, batch_size=smaller)
+        """Transcribe, with less from now on if the GPU's memory does not suffice."""
+
+        def listen(plan: MemoryPlan) -> list[Transcript]:
+            listening = replace(self._listening, batch_size=plan.batch)
+            return self._load(plan).transcribe(recordings, listening)
+
+        return self._memory.run(listen)
 
 
 def _waiting(told: Told) -> Iterator[_Waiting]:

@@ -76,7 +76,9 @@ class Place:
         return {name: fields["status"] for name, fields in files.items()}
 
     def argv(self, *flags: str) -> list[str]:
-        return ["--input", str(self.input), *self._here, *flags]
+        """Workers that stay unless a test says otherwise; what is learned stays here, too."""
+        stay = () if "--isolation" in flags else ("--isolation", "pool")
+        return ["--input", str(self.input), *self._here, *stay, *flags]
 
     def argv_listed(self, listed: Path, *flags: str) -> list[str]:
         """For a list of assets, one file at a time."""
@@ -84,7 +86,8 @@ class Place:
 
     @property
     def _here(self) -> tuple[str, ...]:
-        return "--output", str(self.output), "--gpus", "none"
+        learned = str(self.home / "learned")
+        return "--output", str(self.output), "--gpus", "none", "--cache-dir", learned
 
     def run(self, *flags: str, sleep_s: float = 0.0) -> Ended:
         """Run a batch in this process, with stages that cost nothing."""
