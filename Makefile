@@ -65,7 +65,7 @@ bench-tts: $(STAMP) ## speech synthesis against the original: ORIGINAL=its check
 bench-runner: $(STAMP) ## what the process engine costs and gives, one table
 	$(BIN)/python -m benchmarks.runner
 
-bench-whisper: $(STAMP) ## transcribing against faster-whisper and the original, one table (many minutes)
+bench-whisper: $(STAMP) ## transcribing against faster-whisper and the original, one table (some minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[whisper-reference]'
 	$(BIN)/python -m benchmarks.bench_whisper $(ARGS)
 

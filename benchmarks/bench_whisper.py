@@ -3,7 +3,8 @@
     python -m benchmarks.bench_whisper [--rounds 3] [--only verses]     (`make bench-whisper`)
 
 Whisper base on the CPU, the clips of `tests/data/speech`. Contestants take turns, each in a process of its own;
-a ratio is the median over rounds of the ratio inside a round. `OMP_NUM_THREADS` holds for all. Exits 1 when a budget is missed.
+a ratio is the median over rounds of the ratio inside a round. `OMP_NUM_THREADS` holds for all. Then the whole program with
+one to three workers, and names with and without a vocabulary. Exits 1 when a budget is missed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,10 @@ import numpy as np
 import soundfile
 
 from benchmarks.runner_ways import ROOT, Row
-from benchmarks.whisper_weights import ctranslate2_model, openai_model
+from benchmarks.whisper_batches import batches
+from benchmarks.whisper_errors import word_error_rate
+from benchmarks.whisper_names import names
+from benchmarks.whisper_weights import openai_model
 from pipelines.audio.decode import decode
 from pipelines.text.metrics import spoken_error_rates
 
@@ -98,29 +101,40 @@ def ratio(slow: Sequence[Run], fast: Sequence[Run]) -> float:
 
 
 def wer(over: Sequence[Clip], run: Run) -> float:
-    """Word error rate over all clips, in percent."""
-    return 100 * spoken_error_rates([clip.text for clip in over], run.texts).wer
+    """Word error rate over all clips in percent, numbers and spellings made equal as the original Whisper does."""
+    return 100 * word_error_rate([clip.text for clip in over], run.texts)
 
 
 def told(way: str, over: Sequence[Clip], runs: Sequence[Run]) -> Row:
     """A contestant's own figures."""
     speed = sum(clip.seconds for clip in over) / statistics.median(run.took_s for run in runs)
     peak_mb = max(run.peak_mb for run in runs)
-    measured = (
-        f"{speed:.1f} s of sound a second; WER {wer(over, runs[0]):.1f} %; peak {peak_mb:.0f} MB"
-    )
+    as_written = 100 * spoken_error_rates([clip.text for clip in over], runs[0].texts).wer
+    errors = f"WER {wer(over, runs[0]):.1f} % (numbers as written {as_written:.1f} %)"
     kind = "verses" if len(over) > 1 else "long"
-    return Row(f"{kind}: {way}", measured)
+    return Row(
+        f"{kind}: {way}", f"{speed:.1f} s of sound a second; {errors}; peak {peak_mb:.0f} MB"
+    )
 
 
 def worst_loss(over: Sequence[Clip], bare: Run, ours: Run) -> float:
     """By how many points the worst clip's WER is above the bare loop's."""
-    losses = [
-        100 * spoken_error_rates([clip.text], [mine]).wer
-        - 100 * spoken_error_rates([clip.text], [theirs]).wer
+    return max(
+        100 * (word_error_rate([clip.text], [mine]) - word_error_rate([clip.text], [theirs]))
         for clip, theirs, mine in zip(over, bare.texts, ours.texts, strict=True)
-    ]
-    return max(losses)
+    )
+
+
+def as_right(over: Sequence[Clip], ours: Run, original: Run) -> Row:
+    """The promise about errors."""
+    kind = "verses" if len(over) > 1 else "long"
+    mine, theirs = wer(over, ours), wer(over, original)
+    return Row(
+        f"{kind}: WER of ours / of the original",
+        f"{mine:.1f} / {theirs:.1f} %",
+        "≤ the original's",
+        mine <= theirs,
+    )
 
 
 def verses(count: int, beam: int) -> list[Row]:
@@ -130,17 +144,18 @@ def verses(count: int, beam: int) -> list[Row]:
     runs = rounds(ways, short, count, beam)
     few = sorted(short, key=lambda clip: clip.seconds)[:: max(1, len(short) // ORIGINAL_FILES)]
     few = few[:ORIGINAL_FILES]
-    original = race("original, a process per file", beam, few)
+    each = race("original, a process per file", beam, few)
+    original = race("original", beam, short)
     gain = ratio(runs["bare"], runs["ours"])
     few_s, short_s = (sum(clip.seconds for clip in group) for group in (few, short))
     ours_s = statistics.median(run.took_s for run in runs["ours"])
-    against_each = (original.took_s / few_s) / (ours_s / short_s)
+    against_each = (each.took_s / few_s) / (ours_s / short_s)
     loss = worst_loss(short, runs["bare"][0], runs["ours"][0])
+    per_file = f"the original, a process per file ({len(few)} of {len(short)} files)"
     return [
         *(told(way, short, runs[way]) for way in ways),
-        told(
-            f"the original, a process per file ({len(few)} of {len(short)} files)", few, [original]
-        ),
+        told("the original, loaded once", short, [original]),
+        told(per_file, few, [each]),
         Row("verses: ours over the bare loop", f"{gain:.1f}×", "≥ 3×", gain >= 3),
         Row(
             "verses: ours over the original per file",
@@ -148,6 +163,7 @@ def verses(count: int, beam: int) -> list[Row]:
             "≥ 15×",
             against_each >= 15,
         ),
+        as_right(short, runs["ours"][0], original),
         Row("verses: worst loss of a file in WER", f"{loss:+.1f} points", "≤ 5", loss <= 5),
     ]
 
@@ -157,49 +173,18 @@ def long_file(count: int, beam: int, folder: Path) -> list[Row]:
     over = [joined(clips(), folder)]
     ways = ("bare", "ours", "ours sequential")
     runs = rounds(ways, over, count, beam)
+    original = race("original", beam, over)
     gain = ratio(runs["bare"], runs["ours"])
+    memory = statistics.median(
+        ours.peak_mb / bare.peak_mb for bare, ours in zip(runs["bare"], runs["ours"], strict=True)
+    )
     return [
         *(told(way, over, runs[way]) for way in ways),
+        told("the original", over, [original]),
         Row("long: ours over the bare loop", f"{100 * gain:.0f} %", "≥ 95 %", gain >= 0.95),
+        as_right(over, runs["ours"][0], original),
+        Row("long: peak memory, ours over the bare loop", f"{memory:.2f}", "≤ 1.1", memory <= 1.1),
     ]
-
-
-def batches(folder: Path) -> list[Row]:
-    """The whole program over all clips: workers, and what giving memory back costs."""
-    rows = []
-    inputs = folder / "in"
-    inputs.mkdir()
-    for clip in clips():
-        (inputs / clip.path.name).symlink_to(clip.path)
-    for name, flags in {
-        "1 worker": ["-t", "1"],
-        "2 workers": ["-t", "2", "--pack", "4"],
-        "1 worker, memory back after each stage": ["--isolation", "stage"],
-    }.items():
-        output = folder / name
-        begun = time.perf_counter()
-        command = [
-            sys.executable,
-            "batch_entry.py",
-            "--input",
-            str(inputs),
-            "--output",
-            str(output),
-        ]
-        model = ["-m", str(ctranslate2_model()), "--gpus", "none", "--language", "en", "--json"]
-        state = ["--state", str(folder / f"{name}.json")]
-        done = subprocess.run(
-            [*command, *model, *state, *flags], check=True, stdout=subprocess.PIPE, cwd=ROOT
-        )
-        took_s = time.perf_counter() - begun
-        end = json.loads(done.stdout.splitlines()[-1])
-        rows.append(
-            Row(
-                f"batch_entry.py, cold: {name}",
-                f"{end['audio_s'] / took_s:.1f} s of sound a second",
-            )
-        )
-    return rows
 
 
 def main(argv: Sequence[str]) -> int:
@@ -207,7 +192,7 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="bench_whisper", description="Measure transcribing.")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--beam", type=int, default=5)
-    parser.add_argument("--only", choices=("verses", "long", "batches"))
+    parser.add_argument("--only", choices=("verses", "long", "names", "batches"))
     options = parser.parse_args(argv)
     openai_model()
     print("| Whisper base, CPU | measured | budget |\n|---|---|---|")
@@ -216,7 +201,8 @@ def main(argv: Sequence[str]) -> int:
         parts: dict[str, Callable[[], list[Row]]] = {
             "verses": lambda: verses(options.rounds, options.beam),
             "long": lambda: long_file(options.rounds, options.beam, Path(folder)),
-            "batches": lambda: batches(Path(folder)),
+            "names": lambda: names(options.beam),
+            "batches": lambda: batches(Path(folder), [clip.path for clip in clips()]),
         }
         for name, part in parts.items():
             for row in part() if options.only in (None, name) else ():

@@ -74,8 +74,9 @@ class Language:
 class Speaker:
     """eSpeak NG in this process; one at a time."""
 
-    def __init__(self) -> None:
+    def __init__(self, language: str = "eo") -> None:
         """Load the library and its voices."""
+        self._language = language
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
         data = Path(espeakng_loader.get_data_path()).parent
         self._rate = int(self._library.espeak_Initialize(_RETRIEVE, 0, str(data).encode(), 0))
@@ -91,7 +92,7 @@ class Speaker:
     def say(self, sentence: Sentence, dice: random.Random) -> NDArray[np.float32]:
         """Samples at 16 kHz; rate and pitch differ a little every time."""
         library = self._library
-        if library.espeak_SetVoiceByName(f"eo+{sentence.speaker}".encode()):
+        if library.espeak_SetVoiceByName(f"{self._language}+{sentence.speaker}".encode()):
             raise RuntimeError(f"eSpeak NG has no voice {sentence.speaker}")
         library.espeak_SetParameter(_RATE, dice.randint(140, 185), 0)
         library.espeak_SetParameter(_PITCH, dice.randint(40, 60), 0)

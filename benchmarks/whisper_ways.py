@@ -103,9 +103,8 @@ def main(argv: Sequence[str]) -> None:
     run = WAYS[way](beam)
     load_s = time.perf_counter() - begun
     if way.startswith(("bare", "ours")):
-        run(
-            paths[:1]
-        )  # a first run pays for what is made once; the original's would be counted twice
+        # A first run pays for what is made once; the original's would be counted twice.
+        run(paths[:1])
     begun = time.perf_counter()
     texts = run(paths)
     took_s = time.perf_counter() - begun
