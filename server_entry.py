@@ -21,17 +21,18 @@ EXIT_USAGE = 64
 
 def main(argv: Sequence[str]) -> int:
     """Serve; returns the exit code."""
+    command = argv[0] if argv else ""
     try:
-        if argv[:1] == ["worker"]:
+        if command == "worker":
             return serve_worker(argv[1:])
-        if argv[:1] == ["controller"]:
+        if command == "controller":
             return serve_controller(argv[1:])
     except ServerError as error:
         print(f"{PROGRAM}: {error}", file=sys.stderr)
         if error.hint:
             print(f"hint: {error.hint}", file=sys.stderr)
         return error.exit_code
-    is_help = argv[:1] in (["--help"], ["-h"])
+    is_help = command in ("--help", "-h")
     print(__doc__, file=sys.stdout if is_help else sys.stderr)
     return 0 if is_help else EXIT_USAGE
 

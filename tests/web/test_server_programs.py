@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 
 import psutil
 import pytest
@@ -18,6 +19,9 @@ from pipelines.text.metrics import spoken_error_rates
 def ended(tmp_path, monkeypatch, capsys):
     """Run a server that should end by itself; gives its exit code and what it said."""
     monkeypatch.chdir(tmp_path)
+    root = logging.getLogger()
+    for name, value in (("handlers", []), ("level", root.level)):
+        monkeypatch.setattr(root, name, value)  # a server sets up its own log
 
     def run(*argv: str, **environment: str) -> tuple[int, str]:
         with monkeypatch.context() as patch:

@@ -31,6 +31,7 @@ def test_a_worker_out_of_reach_leaves_jobs_queued(farm):
     assert runtime(client)["workerCapabilities"]["maxConcurrentJobs"] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_worker_gets_its_job_once_more(farm):
     """A second kill fails it, with the code that says so; the next job is not affected."""
     farm.start()
