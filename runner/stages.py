@@ -2,11 +2,10 @@
 
     file-major    file 1: [stage A] [stage B]   file 2: [stage A] [stage B]    a fresh child in each bracket
     stage-major   [stage A: file 1, file 2, …] [stage B: file 1, file 2, …]    a warm child in each bracket
-    kept          [stage A, stage B: file 1, file 2, …]                        warm children beside each other
 
-In the first two the peak is the largest stage, since a bracket's child has exited before the next one starts. Stage-major
-loads each model once per window; file-major has the first file ready first. Kept needs the memory of all stages and
-has both. `run_auto` measures, then chooses. Knows no model: a stage is a task.
+The peak is the largest stage, since a bracket's child has exited before the next one starts. Stage-major loads each
+model once per window; file-major has the first file ready first. Both tell what their children have held, by which
+`runner.isolation` chooses between them and children that stay. Knows no model: a stage is a task.
 
 A stage's task gets `{"item": …, "stages": {earlier stage: {"values": …, "folder": …, "artifacts": […]}}, "folder": …}`,
 writes its files into `folder` and returns `{"values": {…}, "artifacts": [Artifact.to_json(), …]}`.
@@ -26,7 +25,6 @@ from runner.artifacts import Artifact, ArtifactError
 from runner.errors import PoolClosed, RunnerError, TaskFailed
 from runner.executors import Site, fresh_executor, warm_executor
 from runner.frames import FrameError, JsonObject
-from runner.isolation import Isolation, choose_isolation
 from runner.peak import Peak
 from runner.pool import Pool, PoolOptions
 from runner.slot import Recycle
@@ -124,7 +122,7 @@ class StageWorkflow:
         self._site = site
         self._options = options or PoolOptions()
         self._numbers = itertools.count()
-        self._pools: dict[str, Pool] = {}
+        self._pool: Pool | None = None
         self._peaks: dict[str, Peak] = {}
         self._is_closed = False
 
@@ -163,70 +161,26 @@ class StageWorkflow:
                     self._pass(stage, going, is_warm=True)
             yield from (file.result() for file in files)
 
-    def run_kept(self, items: Iterable[JsonObject]) -> Iterator[FileResult]:
-        """Take each file through all stages, whose warm children stay beside each other.
-
-        Raises:
-            PoolClosed: the workflow was closed meanwhile.
-        """
-        try:
-            for item in items:
-                file = self._file(item)
-                for stage in self._stages:
-                    if file.error is None:
-                        self._pass(stage, [file], is_warm=True, is_kept=True)
-                yield file.result()
-        finally:
-            for pool in list(self._pools.values()):
-                pool.close()
-            self._pools.clear()
-
-    def run_auto(
-        self, items: Iterable[JsonObject], room: Peak, known: Mapping[str, Peak] | None = None
-    ) -> Iterator[FileResult]:
-        """Keep all stages' children if they fit together, else one stage's at a time.
-
-        Args:
-            items: the files.
-            room: free memory of the host and of the GPU.
-            known: peaks by stage from earlier runs; what is missing, the first file measures.
-
-        Raises:
-            PoolClosed: the workflow was closed meanwhile.
-        """
-        source = iter(items)
-        self._peaks = {**(known or {}), **self._peaks}
-        if any(stage.name not in self._peaks for stage in self._stages):
-            yield from self.run_file_major(itertools.islice(source, 1))
-        peaks = [self._peaks.get(stage.name) for stage in self._stages]
-        choice = choose_isolation(peaks, room)
-        logger.info("stages are %s: %s", choice.isolation, choice.reason)
-        if choice.isolation is Isolation.KEPT:
-            yield from self.run_kept(source)
-        else:
-            yield from self.run_stage_major(source)
-
     def close(self) -> None:
         """End the running stages at once; whoever waits for results sees `PoolClosed`."""
         self._is_closed = True
-        for pool in list(self._pools.values()):
+        pool = self._pool
+        if pool is not None:
             pool.close(0.0)
 
     def _file(self, item: JsonObject) -> _File:
         return _File(item, self._site.work_dir / "files" / f"{next(self._numbers):06}")
 
-    def _pass(
-        self, stage: Stage, files: Sequence[_File], *, is_warm: bool, is_kept: bool = False
-    ) -> None:
-        """Bring files through one stage; unless they are kept, its children are gone afterwards."""
+    def _pass(self, stage: Stage, files: Sequence[_File], *, is_warm: bool) -> None:
+        """Bring files through one stage, whose children are gone afterwards."""
         try:
-            pool = self._pools.get(stage.name) or self._open(stage, len(files), is_warm=is_warm)
+            pool = self._open(stage, len(files), is_warm=is_warm)
         except PoolClosed as error:  # its task cannot be set up
             self._check_open()
             for file in files:
                 file.fail(stage, error)
             return
-        self._pools[stage.name] = pool
+        self._pool = pool
         try:
             self._check_open()
             futures = [(file, self._submit(pool, stage, file)) for file in files]
@@ -234,9 +188,8 @@ class StageWorkflow:
                 self._settle(stage, file, future)
             self._note_peak(stage, pool)
         finally:
-            if not is_kept:
-                pool.close()
-                del self._pools[stage.name]
+            pool.close()
+            self._pool = None
 
     def _note_peak(self, stage: Stage, pool: Pool) -> None:
         for worker in pool.status().workers:
