@@ -8,11 +8,9 @@ from __future__ import annotations
 import hashlib
 import stat
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import requests
 from tenacity import (
     Retrying,
     retry_if_not_exception_type,
@@ -20,17 +18,14 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from batch.source import Asset, open_remote
+from batch.addresses import Reader, reader
+from batch.source import Asset
 
 TRIES = 4
 LONGEST_WAIT_S = 30.0
 MOST_BYTES = 20 << 30
 LONGEST_FETCH_S = 4 * 3600.0
 """For one recording: a source that drips would otherwise be waited for without end."""
-TIMEOUTS_S = (10.0, 120.0)
-"""To connect, and between two pieces of an answer."""
-_BLOCK = 1 << 20
-_GONE = frozenset({401, 403, 404, 410})
 _PERMANENT = (FileNotFoundError, PermissionError, IsADirectoryError)
 
 
@@ -107,7 +102,7 @@ def _fetched(asset: Asset, folder: Path, number: int) -> Path:
         reraise=True,
     )
     try:
-        retrying(_copy, asset, target)
+        retrying(_copy, asset, reader(asset.location), target)
     except FetchFailed:
         raise
     except _PERMANENT as error:
@@ -117,29 +112,22 @@ def _fetched(asset: Asset, folder: Path, number: int) -> Path:
     return target
 
 
-def _copy(asset: Asset, target: Path) -> None:
-    left, deadline = MOST_BYTES, time.monotonic() + LONGEST_FETCH_S
-    with target.open("wb") as file:
-        for block in _blocks(asset.location):
+def _copy(asset: Asset, source: Reader, target: Path) -> None:
+    """Go on where the last try broke off, if the source can."""
+    target.touch()
+    deadline = time.monotonic() + LONGEST_FETCH_S
+    with target.open("r+b") as file, source.opened(target.stat().st_size) as part:
+        file.seek(part.start)
+        file.truncate()
+        left = MOST_BYTES - part.start
+        for block in part.blocks:
             left -= len(block)
             if left < 0:
                 raise FetchFailed("TOO_LARGE", f"{asset.location} has more than {MOST_BYTES} bytes")
             if time.monotonic() > deadline:
                 raise FetchFailed("NETWORK_ERROR", f"{asset.location} takes too long to come")
             file.write(block)
-    if asset.size is not None and target.stat().st_size != asset.size:
-        raise OSError(f"{target.stat().st_size} of {asset.size} bytes arrived")
-
-
-def _blocks(location: str) -> Iterator[bytes]:
-    if not location.startswith(("http://", "https://")):
-        with open_remote(location) as source:
-            yield from iter(lambda: source.read(_BLOCK), b"")
-        return
-    # fsspec takes every refusal of a web server, a passing one too, for a file that is not there.
-    with requests.get(location, stream=True, timeout=TIMEOUTS_S) as reply:
-        if reply.status_code in _GONE:
-            raise FileNotFoundError(f"{reply.status_code} {reply.reason}")
-        reply.raise_for_status()
-        # What has come, not a full block: a source that drips would never fill one.
-        yield from iter(lambda: reply.raw.read1(_BLOCK, decode_content=True), b"")
+    arrived = target.stat().st_size
+    if asset.size is not None and arrived != asset.size:
+        target.unlink()
+        raise OSError(f"{arrived} of {asset.size} bytes arrived")

@@ -25,6 +25,6 @@ def ray_problem(settings: RaySettings, isolation: str, *, is_remote: bool) -> st
         return "--ray-scratch needs --ray-address"
     if settings.ray_address and is_remote:
         return "--ray-address and --remote are two places for the same work"
-    if settings.ray_address and isolation != "pool":
+    if settings.ray_address and isolation in ("stage", "file"):
         return f"--isolation {isolation} is for one small machine, --ray-address for a cluster"
     return ""

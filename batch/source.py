@@ -16,10 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from fsspec.core import url_to_fs
-
-from batch.errors import BadData, InputMissing
+from batch.addresses import listed
+from batch.errors import BadData, CannotRun, InputMissing
 
 logger = logging.getLogger(__name__)
 
@@ -172,21 +170,15 @@ def _local_asset(path: Path, name: str) -> Asset:
 
 def _remote(url: str) -> Iterator[Asset]:
     try:
-        files, root = url_to_fs(url)
-        found = {root: files.info(root)} if files.isfile(root) else files.find(root, detail=True)
-    except (OSError, ValueError, ImportError) as error:
+        found = sorted(listed(url), key=lambda one: one.name)
+    except (OSError, ValueError) as error:
         raise InputMissing(f"cannot list {url}: {error}") from error
-    for path, facts in sorted(found.items()):
-        name = path.removeprefix(root).strip("/") or path.rpartition("/")[2]
-        if _is_recording(name.rpartition("/")[2]):
-            size = facts.get("size")
-            yield Asset(name, files.unstrip_protocol(path), int(size) if size else None)
+    except ImportError as error:
+        raise CannotRun(f"cannot list {url}: {error}", "pip install what it names") from error
+    for one in found:
+        if _is_recording(one.name.rpartition("/")[2]):
+            yield Asset(one.name, one.location, one.size or None, one.mtime_ns)
 
 
 def _is_recording(name: str) -> bool:
     return not name.startswith(".") and Path(name).suffix.lower() in ENDINGS
-
-
-def open_remote(location: str) -> Any:
-    """Open a URL for reading as bytes; a context manager."""
-    return fsspec.open(location, "rb")
