@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 # Most tests wait for processes and servers, so two files at a time take half the time even on two cores.
 TOGETHER := -n 2 --dist loadfile
 
-.PHONY: demo test slow-test browser-test lint check chaos kills batch-kills walks format bench bench-runner bench-asr bench-correctors asr-language bench-tts bench-whisper clean help
+.PHONY: demo test slow-test browser-test lint check chaos kills batch-kills walks format bench bench-runner bench-ray bench-asr bench-correctors asr-language bench-tts bench-whisper clean help
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,9 @@ bench-tts: $(STAMP) ## speech synthesis against the original: ORIGINAL=its check
 
 bench-runner: $(STAMP) ## what the process engine costs and gives, one table
 	$(BIN)/python -m benchmarks.runner
+
+bench-ray: $(STAMP) ## the same items through our pool and through a Ray cluster of this machine, one row
+	PYTHONPATH=tests $(BIN)/python -m benchmarks.bench_ray
 
 bench-whisper: $(STAMP) ## transcribing against faster-whisper and the original, one table (some minutes)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[whisper-reference]'
