@@ -34,6 +34,7 @@ RETRYABLE = frozenset(
         "GPU_ERROR",
         "DISK_FULL",
         "NO_PROGRESS",
+        "REMOTE_DISPATCH_FAILED",
         "REMOTE_FAILED",
         "REMOTE_WORKER_CAPACITY",
         "REMOTE_WORKER_TIMEOUT",

@@ -33,6 +33,9 @@ REMOTE = "remote"
 """The execution mode in a record."""
 USER_CANCELED = "USER_CANCELED"
 UNREACHABLE = "REMOTE_WORKER_UNREACHABLE"
+DISPATCH_FAILED = "REMOTE_DISPATCH_FAILED"
+_FOR_GOOD = frozenset({413, 422})
+"""Refusals that another run would get as well: too large, no such model."""
 _HIDDEN = frozenset({"RUNNER_INTERRUPTED"})
 """Codes of the worker that would mean something else here."""
 
@@ -148,7 +151,8 @@ class RemoteFlow:
         except FetchFailed as error:
             outcome = Outcome(asset, code=error.code, message=str(error))
         except Answered as error:
-            outcome = Outcome(asset, code=error.code, message=error.detail)
+            code = error.code if error.status in _FOR_GOOD else DISPATCH_FAILED
+            outcome = Outcome(asset, code=code, message=str(error))
         except PeerError as error:
             if self._is_stopping:
                 return None

@@ -5,7 +5,6 @@ Stands where `batch.crew` stands for a local one.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,11 @@ from batch.peer import PeerError
 from batch.remote import Keeping, RemoteFlow, Wanted
 from batch.session_file import session_path
 from batch.settings import BatchSettings
+from pipelines.asr.whisper.vocabulary import Vocabulary
 from runner.stats import PoolStatus
 
+MOST_TERMS = 300
+"""More than a prompt has room for."""
 START_PATIENCE_S = 10.0
 PATIENCE_S = 300.0
 """How long a controller that does not answer is tried again, at the start and in the middle."""
@@ -85,14 +87,12 @@ class RemoteCrew:
 
 def job_options(settings: BatchSettings) -> dict[str, Any]:
     """What a job asks of the worker; corrections and formats are made here."""
-    vocabulary = None
-    if settings.vocabulary is not None:
-        vocabulary = json.loads(settings.vocabulary.read_bytes())
+    terms = Vocabulary.load(settings.vocabulary, None).terms[:MOST_TERMS]
     return {
         "model": settings.model,
         "language": settings.language,
         "mode": settings.mode,
         "beam": settings.beam,
         "words": settings.words,
-        "vocabulary": vocabulary,
+        "vocabulary": {"custom_vocabulary": [{"display_as": term} for term in terms]},
     }

@@ -23,6 +23,7 @@ from fastapi import APIRouter, FastAPI, Header, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from web.auth import COOKIE, Sessions, new_id
+from web.body_limit import BodyLimit
 from web.changes import Changes
 from web.dispatch import WAITING, Dispatcher
 from web.job_views import result_of, settled, shown
@@ -54,6 +55,7 @@ class ControllerApi:
         """The controller's application."""
         app = FastAPI(title="Scriptorium controller", version=program_version(), docs_url=None)
         answer_problems(app)
+        app.add_middleware(BodyLimit)
         for path in ("/livez", "/readyz", "/health"):
             app.add_api_route(path, self.health, methods=["GET"])
         app.add_api_route("/metrics", self.metrics, methods=["GET"])

@@ -38,6 +38,8 @@ LONGEST_REST_S = 30.0
 SENDERS = 4
 WAITING = "Waiting for worker capacity"
 _INTERRUPTED = "RUNNER_INTERRUPTED"
+_PASSING = frozenset({404, 409, 507})
+"""No place, no room on the disk, an upload that was swept: the next turn tries again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +318,8 @@ class Dispatcher:
             return
         request = JobRequest.model_validate_json(job.request)
         try:
-            self._worker.create(worker_job_id, request, self._spool.path(job.upload_id))
+            if not (job.worker_job_id and self._worker.knows(worker_job_id)):
+                self._worker.create(worker_job_id, request, self._spool.path(job.upload_id))
         except Unreachable as error:
             unreachable = {"error_code": ErrorCode.UNREACHABLE, "error_message": str(error)}
             self._move(job, [Status.QUEUED_REMOTE], **unreachable)
@@ -340,10 +343,11 @@ class Dispatcher:
             )
 
     def _refused(self, job: Job, error: Answered) -> None:
-        if error.code == "AT_CAPACITY":
-            self._move(job, [Status.QUEUED_REMOTE], error_code=None, error_message=WAITING)
-        elif error.status in (401, 403):
+        if error.status in (401, 403):
             pass  # the next look says it for all jobs
+        elif error.status in _PASSING:
+            words = WAITING if error.code == "AT_CAPACITY" else str(error)
+            self._move(job, [Status.QUEUED_REMOTE], error_code=None, error_message=words)
         else:
             ended = _failed(ErrorCode.DISPATCH_FAILED, f"the worker refuses: {error}")
             self._move(job, [Status.QUEUED_REMOTE], worker_error_code=error.code, **ended)

@@ -42,11 +42,17 @@ def shown(job: Job, worker: dict[str, Any] | None = None) -> dict[str, Any]:
         "lastErrorCode": job.error_code,
         "lastErrorMessage": job.error_message,
         "workerErrorCode": job.worker_error_code,
-        "options": json.loads(job.request)["options"],
+        "options": _options(job),
         "result": {"sha256": job.result_sha256, "audioSeconds": job.audio_s}
         if job.status is Status.COMPLETE
         else None,
     }
+
+
+def _options(job: Job) -> dict[str, Any]:
+    """Without the words to expect, which may be many."""
+    options: dict[str, Any] = json.loads(job.request)["options"]
+    return {name: value for name, value in options.items() if name != "vocabulary"}
 
 
 async def settled(store: Store, changes: Changes, job: Job, wait_s: float) -> Job:

@@ -1,4 +1,4 @@
-"""Removes what was kept long enough: finished jobs with their results, and uploads that no open job needs."""
+"""Removes what was kept long enough: finished jobs with their results, and recordings that no open job needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from web.store import Store
 
 logger = logging.getLogger(__name__)
 
-EVERY_S = 600.0
+EVERY_S = 60.0
 
 
 class Retention:

@@ -52,7 +52,7 @@ class ServerSettings(BaseSettings):
     )
     config: Path | None = Field(None, description="TOML file with these same names")
     keep_hours: float = Field(
-        48.0, gt=0, description="finished jobs, results and unused uploads stay so long"
+        48.0, gt=0, description="finished jobs, their results and cut-off uploads stay so long"
     )
     grace_s: float = Field(30.0, ge=0, description="seconds that running work gets on a stop")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="how much")

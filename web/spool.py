@@ -24,6 +24,8 @@ from web.store import Store, Upload
 
 DISK_FLOOR_BYTES = 1 << 30
 """Uploads leave at least so much free."""
+SPARE_S = 600.0
+"""From an upload to the job that it is for, and from a job's end to another one with the same recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +158,16 @@ class Spool:
         self.path(upload_id).unlink(missing_ok=True)
         self._store.delete_upload(upload_id)
 
-    def sweep(self, older_than_s: float) -> None:
-        """Remove uploads that nobody has touched for so long and no open job needs."""
-        for upload in self._store.idle_uploads(time.time() - older_than_s):
-            self.remove(upload.id)
+    def sweep(self, keep_s: float) -> None:
+        """Remove recordings that no open job needs, soon; pieces of some, when nobody goes on for so long."""
+        now = time.time()
+        for upload in self._store.idle_uploads(now - SPARE_S):
+            rest_s = now - max(upload.used_at, self._written_at(upload))
+            if rest_s > (SPARE_S if upload.is_whole else keep_s):
+                self.remove(upload.id)
+
+    def _written_at(self, upload: Upload) -> float:
+        try:
+            return self.path(upload.id).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0

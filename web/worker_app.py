@@ -19,6 +19,7 @@ from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from web.auth import Bearer
+from web.body_limit import BodyLimit
 from web.capacity import Capacity
 from web.changes import Changes
 from web.engine import AtCapacity, Engine
@@ -48,6 +49,7 @@ class WorkerApi:
         """The worker's application."""
         app = FastAPI(title="Scriptorium worker", version=self.capacity.version, docs_url=None)
         answer_problems(app)
+        app.add_middleware(BodyLimit)
         for path in ("/livez", "/health"):
             app.add_api_route(path, self.health, methods=["GET"])
         app.add_api_route("/readyz", self.ready, methods=["GET"])

@@ -56,6 +56,14 @@ class WorkerClient:
         body = request.model_dump(by_alias=True) | {"uploadId": sent.upload_id}
         self._peer.ask("PUT", f"/v1/jobs/{job_id}", body)
 
+    def knows(self, job_id: str) -> bool:
+        """Whether a job has arrived there.
+
+        Raises:
+            PeerError: it does not answer.
+        """
+        return job_id in self.look([job_id], -1, 0.0).jobs
+
     def cancel(self, job_id: str) -> None:
         """End a job; one that it does not know is as good as ended.
 

@@ -158,6 +158,13 @@ def test_nonsense_is_refused_with_a_reason(client, body, status):
     assert refused.json()["code"] == "INVALID"
 
 
+def test_a_body_that_no_request_needs_is_refused_unread(client):
+    """Only recordings may be large, and they are announced."""
+    assert client.reply("POST", "/api/jobs", data=b" " * 1_100_000).status_code == 413
+    pieces = (b" " for _ in range(3))
+    assert client.reply("POST", "/api/jobs", data=pieces).status_code == 411
+
+
 def test_a_full_worker_says_so(farm):
     """AT_CAPACITY with a time, and the same id is taken when there is room."""
     farm.hold()
