@@ -20,6 +20,7 @@ from gitlab_jobs.job import CancelReason, Mode
 from handlers.asr.w2v2bert import inference, training, training_and_inference
 from handlers.asr.w2v2bert.recipe import recipe
 from pipelines.asr.corrector import network
+from pipelines.asr.corrector.kinds import CorrectorKind
 from pipelines.errors import BadCheckpoint, DeviceUnavailable, EmptyCorpus
 from pipelines.text.normalize import spoken_form
 
@@ -285,6 +286,15 @@ def test_a_small_gpu_gets_a_recipe_that_needs_less(tmp_path, training_data):
     left_out = [line for line in result.facts["training_skipped"] if "more than 2 s" in line]
     assert left_out
     assert all("s long, more than 2 s" in line for line in left_out)
+
+
+@pytest.mark.parametrize("kind", list(CorrectorKind))
+def test_the_operator_chooses_the_kind_of_corrector(kind):
+    """For jobs that ask for one; others train none."""
+    choice = ModelChoice("tiny", "cpu", "auto", {"corrector": kind.value})
+    asking = job_context(Mode.TRAINING, transmorgrifier=True).job
+    assert recipe(asking, choice).corrector is kind
+    assert recipe(job_context(Mode.TRAINING).job, choice).corrector is None
 
 
 def test_every_recipe_fits_on_a_page():

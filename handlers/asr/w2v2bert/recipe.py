@@ -7,6 +7,7 @@ from typing import Any
 
 from gitlab_jobs.callbacks import ModelChoice
 from gitlab_jobs.job import Job
+from pipelines.asr.corrector.kinds import CorrectorKind
 from pipelines.asr.w2v2bert.config import RecogniserConfig, standard, tiny
 
 CLIP_S = 10.0
@@ -25,7 +26,7 @@ def recipe(job: Job, choice: ModelChoice) -> RecogniserConfig:
         "min_validation_clips": job.val_split and 1,
         "checkpoint_every_epochs": job.save_interval,
         "precision": choice.precision,
-        "corrector": job.transmorgrifier,
+        "corrector": _corrector(choice) if job.transmorgrifier else None,
     }
     config = replace(config, **{name: wish for name, wish in wishes.items() if wish is not None})
     return replace(
@@ -35,3 +36,7 @@ def recipe(job: Job, choice: ModelChoice) -> RecogniserConfig:
         gradient_checkpointing=config.gradient_checkpointing or choice.checkpoints_activations,
         max_clip_s=choice.longest_clip_s or config.max_clip_s,
     )
+
+
+def _corrector(choice: ModelChoice) -> CorrectorKind:
+    return CorrectorKind(str(choice.options.get("corrector", CorrectorKind.OWN)))
