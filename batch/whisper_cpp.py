@@ -5,14 +5,17 @@ Takes and returns what `batch.tasks.Transcribe` does; runs in a thread, since th
 
 from __future__ import annotations
 
+import shutil
 import wave
 from pathlib import Path
 
 from batch.tasks import Told, write_transcript
-from pipelines.asr.whisper.command import PROGRAM, arguments, read_output
+from pipelines.asr.whisper.command import PROGRAMS, arguments, read_output
 from pipelines.asr.whisper.engine import SAMPLE_RATE_HZ
 from pipelines.audio.stored import SAMPLE_BYTES
 from runner.command import CommandTask
+
+ENGINE = "whisper.cpp"
 
 
 class WhisperCpp:
@@ -30,7 +33,9 @@ class WhisperCpp:
             beam: width.
         """
         self._name = Path(model).name
-        self._command = CommandTask(arguments(model, threads=threads, language=language, beam=beam))
+        program = next(filter(shutil.which, PROGRAMS), PROGRAMS[0])
+        command = arguments(program, model, threads=threads, language=language, beam=beam)
+        self._command = CommandTask(command)
 
     def setup(self, device: str) -> None:
         """Find the program."""
@@ -50,7 +55,7 @@ class WhisperCpp:
             self._command.run({"sound": str(sound), "base": str(base)})
             transcript = read_output(base.with_suffix(".json"), file["seconds"])
             pack.append(write_transcript(transcript, folder / f"{number}.json"))
-        return {"values": {"pack": pack, "engine": {"engine": PROGRAM, "model": self._name}}}
+        return {"values": {"pack": pack, "engine": {"engine": ENGINE, "model": self._name}}}
 
     def stop(self) -> None:
         """End the program that runs now."""

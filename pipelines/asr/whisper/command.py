@@ -14,7 +14,8 @@ from pipelines.asr.whisper.suspicion import flags_of
 from pipelines.asr.whisper.transcript import Segment, Transcript, Word
 from pipelines.errors import PipelineError
 
-PROGRAM = "whisper-cli"
+PROGRAMS = ("whisper-cli", "whisper-cpp")
+"""By its present name, and by the one under which packages carry it."""
 
 
 class BadCommandOutput(PipelineError):
@@ -23,11 +24,13 @@ class BadCommandOutput(PipelineError):
     code = "CHILD_PROTOCOL"
 
 
-def arguments(model: str, *, threads: int, language: str | None, beam: int) -> list[str]:
+def arguments(
+    program: str, model: str, *, threads: int, language: str | None, beam: int
+) -> list[str]:
     """The program and its arguments; `{sound}` and `{base}` stand for one recording's names."""
     options = {"-m": model, "-t": str(threads), "-l": language or "auto", "-bs": str(beam)}
     flat = [word for option in options.items() for word in option]
-    return [PROGRAM, *flat, "-np", "-ojf", "-of", "{base}", "-f", "{sound}"]
+    return [program, *flat, "-np", "-ojf", "-of", "{base}", "-f", "{sound}"]
 
 
 def read_output(path: Path, duration_s: float) -> Transcript:
