@@ -2,6 +2,7 @@
 
 python batch_entry.py --input FOLDER [--output FOLDER] [-m MODEL]     transcribe, or go on
 python batch_entry.py merge --state WHOLE.json PART.json …            join the states of shards
+python batch_entry.py cancel --input FOLDER                           end what was left to a controller
 python batch_entry.py search --database transcripts.sqlite3 QUESTION   find passages in the transcripts
 """
 
@@ -26,6 +27,8 @@ def main(argv: Sequence[str]) -> int:
     try:
         if argv[:1] == ["merge"]:
             return merge_states(argv[1:])
+        if argv[:1] == ["cancel"]:
+            return cancel_remote(argv[1:])
         if argv[:1] == ["search"]:
             return search_transcripts(argv[1:])
         return transcribe(load_settings(argv))
@@ -59,6 +62,15 @@ def transcribe(settings: BatchSettings) -> int:
     if settings.email and not settings.dry_run:
         notice.mail(settings.email, settings.smtp, ended.report)
     return ended.exit_code
+
+
+def cancel_remote(argv: Sequence[str]) -> int:
+    """End the jobs that a stopped batch left to its controller; the flags are the batch's."""
+    from batch.remote_cancel import cancel_jobs
+
+    count = cancel_jobs(load_settings([*argv, "--remote"]))
+    print(f"{count} jobs canceled; --retry-canceled would do them.")
+    return 0
 
 
 def merge_states(argv: Sequence[str]) -> int:

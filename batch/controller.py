@@ -77,6 +77,16 @@ class Controller:
                 return None
             raise
 
+    def cancel(self, job_id: str) -> bool:
+        """End a job; whether it is canceled now, and was not done or unknown."""
+        try:
+            told = self._peer.ask("POST", f"/api/jobs/{job_id}/cancel")
+        except Answered as error:
+            if error.status == 404:
+                return False
+            raise
+        return bool(told["status"] == "canceled")
+
     def wait(self, job_id: str) -> dict[str, Any]:
         """A job when it has ended, or after a while."""
         return self._peer.ask("GET", f"/api/jobs/{job_id}?wait={WAIT_S:g}", wait_s=WAIT_S)

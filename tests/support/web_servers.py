@@ -139,20 +139,17 @@ class Farm:
 
     def batch(self, *flags: str) -> subprocess.Popen[bytes]:
         """Send the recordings."""
-        argv = self.place.argv("--json", "--remote", "-m", "tiny", *flags)
+        return self.batch_program(*self.place.argv("--json", "--remote", "-m", "tiny", *flags))
+
+    def batch_program(self, *argv: str) -> subprocess.Popen[bytes]:
+        """`batch_entry.py` with this farm's controller."""
+        program = [sys.executable, str(ROOT / "batch_entry.py"), *argv]
         process = subprocess.Popen(
-            [
-                sys.executable,
-                str(ROOT / "batch_entry.py"),
-                *argv,
-                "--controller",
-                self.controller.url,
-            ],
+            [*program, "--controller", self.controller.url],
             env={**os.environ, "XDG_STATE_HOME": str(self.home / "state")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
-
         self.batches.append(process)
         return process
 

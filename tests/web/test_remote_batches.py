@@ -30,6 +30,7 @@ def records(farm):
     return entries
 
 
+@pytest.mark.slow
 def test_a_remote_batch_writes_what_a_local_one_would(farm):
     """All outputs are here, the state tells upload, job and mode, and no secret of the session is in it."""
     farm.place.record("a.mp3", "sub/b.wav")
@@ -100,6 +101,25 @@ def test_a_stopped_batch_leaves_its_jobs_to_the_controller(farm):
     farm.let()
     finished(farm.batch())
     assert sorted(farm.began()) == ["a.mp3", "b.mp3"]
+
+
+@pytest.mark.slow
+def test_what_was_left_to_a_controller_can_be_canceled(farm):
+    """By the batch's own session; the next run leaves it alone until it is told otherwise."""
+    farm.place.record("a.mp3", "b.mp3")
+    farm.start()
+    farm.hold()
+    process = farm.batch()
+    await_true(lambda: sum("jobId" in record for record in records(farm).values()) == 2)
+    process.kill()
+    process.communicate()
+    place = ("--input", str(farm.place.input))
+    output, errors = farm.batch_program("cancel", *place).communicate(timeout=60)
+    assert output.startswith(b"2 jobs canceled"), errors.decode()
+    assert set(farm.place.statuses().values()) == {"canceled"}
+    farm.let()
+    assert finished(farm.batch())[-1]["total"] == 0
+    assert finished(farm.batch("--retry-canceled"))[-1]["complete"] == 2
 
 
 @pytest.mark.slow

@@ -1,0 +1,43 @@
+"""Ends what an interrupted batch left to a controller: `batch_entry.py cancel`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from batch.controller import Controller
+from batch.errors import CannotRun
+from batch.peer import PeerError
+from batch.record import Record, Status
+from batch.remote import REMOTE, USER_CANCELED
+from batch.session_file import session_path
+from batch.settings import BatchSettings
+from batch.state_file import StateFile
+
+
+def cancel_jobs(settings: BatchSettings) -> int:
+    """Cancel all jobs that the state knows to be under way; returns how many there were.
+
+    Raises:
+        Locked: a batch is at work on them; stop it first.
+        CannotRun: the controller does not answer.
+    """
+    place = session_path(settings.controller, settings.state_path)
+    controller = Controller(settings.controller, place, is_stopping=lambda: False)
+    count = 0
+    with StateFile(settings.state_path) as state:
+        try:
+            controller.open()
+            for name, record in list(state.records.items()):
+                if _is_under_way(record) and record.job_id and controller.cancel(record.job_id):
+                    count += 1
+                    canceled = replace(record, status=Status.CANCELED, error_code=USER_CANCELED)
+                    state.put(name, canceled)
+        except PeerError as error:
+            raise CannotRun(f"{count} jobs canceled, then: {error}", "see --controller") from error
+        finally:
+            controller.close()
+    return count
+
+
+def _is_under_way(record: Record) -> bool:
+    return record.status is Status.RUNNING and record.execution_mode == REMOTE
