@@ -12,11 +12,21 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from batch.crew import Crew, Tasks, timeout_s
-from batch.flow import Outcome, Warned, Write, await_due, described, fetched, written
+from batch.flow import (
+    WRITTEN_AT_ONCE,
+    Outcome,
+    Warned,
+    Write,
+    await_due,
+    described,
+    fetched,
+    written,
+)
 from batch.kept import SectionStore
 from batch.packing import Pack
 from batch.source import Asset
@@ -89,14 +99,19 @@ class StagedFlow:
         workflow = StageWorkflow(self._stages(), site)
         run = workflow.run_file_major if self._is_file_major else workflow.run_stage_major
         again: list[Pack] = []
-        for here, result in zip(ready, run(items), strict=True):
-            assets = [asset for asset, _ in here]
-            if len(assets) > 1 and _has_a_guilty_file(result):
-                again += [Pack((asset,)) for asset in assets]
-                continue
-            share_s = (time.monotonic() - begun) / len(assets)
-            outcomes = self._outcomes(assets, result)
-            yield from (replace(outcome, elapsed_s=round(share_s, 3)) for outcome in outcomes)
+        # Several at once, since what is done after writing may have to wait.
+        with ThreadPoolExecutor(WRITTEN_AT_ONCE, "writer") as writers:
+            written_packs: list[Future[list[Outcome]]] = []
+            for here, result in zip(ready, run(items), strict=True):
+                assets = [asset for asset, _ in here]
+                if len(assets) > 1 and _has_a_guilty_file(result):
+                    again += [Pack((asset,)) for asset in assets]
+                else:
+                    written_packs.append(writers.submit(self._outcomes, assets, result))
+            for future in written_packs:
+                outcomes = future.result()
+                share_s = round((time.monotonic() - begun) / len(outcomes), 3)
+                yield from (replace(outcome, elapsed_s=share_s) for outcome in outcomes)
         for stage, peak in workflow.peaks.items():
             self.peaks[stage] = self.peaks.get(stage, Peak()) | peak
         shutil.rmtree(folder, ignore_errors=True)
