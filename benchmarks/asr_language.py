@@ -18,7 +18,7 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,6 +191,36 @@ def promises(measured: Mapping[str, Any]) -> dict[str, bool]:
     }
 
 
+ROWS: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "held-out verses, characters wrong without and with language model": lambda measured: (
+        f"{measured['held_out_cer_greedy']:.1%}, {measured['held_out_cer']:.1%}"
+    ),
+    "new verses; by an untrained network": lambda measured: (
+        f"{measured['cer_of_new_verses']:.1%}; {measured['untrained_cer']:.0%}"
+    ),
+    "as written, without and with corrector": lambda measured: (
+        f"{measured['written_cer_without_corrector']:.1%}, "
+        f"{measured['written_cer_of_new_verses']:.1%}"
+    ),
+    "Spearman of confidence with errors, held out; new": lambda measured: (
+        f"{measured['confidence_against_cer_held_out'] or 0.0:.2f}; "
+        f"{measured['confidence_against_cer'] or 0.0:.2f}"
+    ),
+    "mean confidence; share of letters right": lambda measured: (
+        f"{measured['mean_confidence']:.1%}; {1.0 - measured['cer_of_new_verses']:.1%}"
+    ),
+    f"verses flagged, of {UNWRITTEN}": lambda measured: str(measured["flagged"]),
+    f"of the worst 4, {WORST}": lambda measured: (
+        f"{measured['worst_4_flagged']}, {measured[f'worst_{WORST}_flagged']}"
+    ),
+    "wrong in flagged ones, in others": lambda measured: (
+        f"{measured['cer_of_flagged'] or 0.0:.1%}, {measured['cer_of_others'] or 0.0:.1%}"
+    ),
+    "the job's time": lambda measured: f"{measured['job_s']:.0f} s",
+}
+"""What the README quotes."""
+
+
 def run(home: Path, seed: int, epochs: int) -> dict[str, Any]:
     """Do the job and measure."""
     verses = write_project(home, seed)
@@ -262,18 +292,18 @@ def main() -> int:
             home.mkdir(parents=True)
             by_seed[seed] = run(home, seed, arguments.epochs)
             print(f"seed {seed}: {by_seed[seed].pop('summary')}", flush=True)
-    kept = {seed: promises(measured) for seed, measured in by_seed.items()}
     _print_row("seed", arguments.seeds)
-    for name in by_seed[arguments.seeds[0]]:
-        _print_row(name, [measured[name] for measured in by_seed.values()])
-    for name in kept[arguments.seeds[0]]:
-        _print_row(name, ["yes" if holds[name] else "NO" for holds in kept.values()])
-    return 0 if all(all(holds.values()) for holds in kept.values()) else 1
+    print("|---|" + "---|" * len(by_seed))
+    for name, tell in ROWS.items():
+        _print_row(name, [tell(measured) for measured in by_seed.values()])
+    kept = [promises(measured) for measured in by_seed.values()]
+    for name in kept[0]:
+        _print_row(name, ["yes" if holds[name] else "NO" for holds in kept])
+    return 0 if all(all(holds.values()) for holds in kept) else 1
 
 
-def _print_row(name: str, values: Sequence[Any]) -> None:
-    cells = (f"{value:.3f}" if isinstance(value, float) else str(value) for value in values)
-    print(f"{name:46}", *(f"{cell:>8}" for cell in cells))
+def _print_row(name: str, cells: Sequence[object]) -> None:
+    print("|", name, "|", " | ".join(map(str, cells)), "|")
 
 
 if __name__ == "__main__":
