@@ -45,7 +45,8 @@ class Handed:
             ValueError: it is damaged.
             KeyError: it is no transcript.
         """
-        transcript = read_result(self.files[0]).corrected.transcript
+        result = read_result(self.files[0])
+        transcript = result.corrected.transcript
         known = self.entities(transcript.text)
         files = [*self.files, *([self.entities_path] if known is not None else [])]
         return Record(
@@ -61,6 +62,7 @@ class Handed:
                     for part in transcript.segments
                 )
             ),
+            summary=result.summary or "",
             files=tuple(files),
             entities=known or (),
         )

@@ -27,10 +27,12 @@ from sqlalchemy import (
     insert,
     inspect,
     literal,
+    make_url,
     select,
     text,
 )
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeEngine
 
 from pipelines.sinks.record import Record, SinkFailed, texts
@@ -255,9 +257,11 @@ class TranscriptDatabase:
 
 
 def _engine(address: str) -> Engine:
-    engine = create_engine(address, pool_pre_ping=True)
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _be_a_careful_sqlite)
+    if make_url(address).get_backend_name() != "sqlite":
+        return create_engine(address, pool_pre_ping=True)
+    # The last connection that closes leaves one whole file: whoever copies it has everything.
+    engine = create_engine(address, poolclass=NullPool)
+    event.listen(engine, "connect", _be_a_careful_sqlite)
     return engine
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging as transformers_logging
 
 from pipelines.compute import choose_device
 from pipelines.errors import ModelNotFound
@@ -36,6 +37,7 @@ class SentenceEncoder:
             DeviceUnavailable: no such device.
         """
         self.name = name or model
+        transformers_logging.disable_progress_bar()
         try:
             self._model = SentenceTransformer(
                 model, device=str(choose_device(device)), trust_remote_code=False

@@ -60,17 +60,22 @@ def names_in(database: Path) -> list[str]:
 def test_transcripts_go_to_every_sink_that_was_asked_for_and_once(
     place: Place, bucket: str, model_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A database is made where none is named; the second run finds nothing to do."""
+    """A database is made where none is named; vectors come when there is a model; then nothing is left to do."""
     boto3.client("s3").create_bucket(Bucket=bucket)
     (place.input / "a.mp3").write_text("let there be Light")
     cloud = ["--entities", "comprehend", "--upload", f"s3://{bucket}/talks"]
     flags = ["--embeddings", str(model_dir), *cloud]
+    absent = ["--embeddings", str(place.home / "absent"), *cloud]
     with finding() as service:
         monkeypatch.setenv("AWS_ENDPOINT_URL_COMPREHEND", service.url)
-        assert place.run(*flags).exit_code == 0
+        assert place.run(*absent).exit_code == 0
         asked = len(service.asked)
-        everything = ["database", "embeddings", "entities", "upload"]
-        assert stored(place) == {"a.mp3": everything, "deep/b.mp3": everything}
+        most = ["database", "entities", "upload"]
+        assert stored(place) == {"a.mp3": most, "deep/b.mp3": most}
+        assert place.events[-1]["warnings"] == {"embeddings: MODEL_UNAVAILABLE": 2}
+        assert names_in(place.output / "transcripts.sqlite3") == ["a.mp3", "deep/b.mp3"]
+        assert place.run(*flags).exit_code == 0
+        assert stored(place) == {"a.mp3": ["embeddings"], "deep/b.mp3": ["embeddings"]}
         assert place.events[-1]["sinks_left"] == 0
         assert place.run(*flags).exit_code == 0
         assert stored(place) == {}
@@ -87,6 +92,7 @@ def test_transcripts_go_to_every_sink_that_was_asked_for_and_once(
         for name in ("a.mp3", "deep/b.mp3")
         for ending in expected
     )
+    assert len(list(place.output.glob("transcripts.sqlite3*"))) == 1
     with TranscriptDatabase(
         str(place.output / "transcripts.sqlite3"), SentenceEncoder(str(model_dir))
     ) as database:
@@ -146,18 +152,14 @@ def test_a_sink_that_keeps_failing_is_left_alone(tmp_path: Path) -> None:
     assert "secret" not in place.state_path.read_text("utf-8")
 
 
-def test_records_do_not_wait_for_a_sentence_model(place: Place, model_dir: Path) -> None:
-    """Without one they are stored; with one, once more and with vectors; another collection stands beside them."""
-    database = place.output / "transcripts.sqlite3"
-    assert place.run("--embeddings", str(place.home / "absent")).exit_code == 0
-    assert place.events[-1]["warnings"] == {"embeddings: MODEL_UNAVAILABLE": 2}
-    assert names_in(database) == ["a.mp3", "deep/b.mp3"]
-
-    place.run("--embeddings", str(model_dir))
-    assert stored(place) == {"a.mp3": ["embeddings"], "deep/b.mp3": ["embeddings"]}
-    assert names_in(database) == ["a.mp3", "deep/b.mp3"]
-
+def test_collections_stand_beside_each_other(place: Place) -> None:
+    """Files of the same name in two archives are two records; one that changes is still one."""
+    database = place.home / "t.sqlite3"
+    place.run("--database", str(database))
     place.run("--database", str(database), "--collection", "talks")
     assert stored(place) == {"a.mp3": ["database"], "deep/b.mp3": ["database"]}
+    (place.input / "a.mp3").write_text("let there be more light")
+    place.run("--database", str(database), "--collection", "talks")
+    assert stored(place) == {"a.mp3": ["database"]}
     assert names_in(database) == ["a.mp3", "a.mp3", "deep/b.mp3", "deep/b.mp3"]
-    assert len(place.said()) == 2
+    assert len(place.said()) == 3
