@@ -42,6 +42,7 @@ class Writer:
         self.after: Sequence[AfterWriting] = ()
         self._root = settings.output_dir
         self._formats: Sequence[str] = settings.format_names
+        self._no_summary = "" if settings.summary else None
         vocabulary = Vocabulary.load(settings.vocabulary, settings.replacements)
         self._corrector = Corrector(vocabulary, removes_fillers=settings.remove_fillers)
 
@@ -51,7 +52,8 @@ class Writer:
         corrected = self._corrector.correct(transcript)
         told = tuple(asdict(warned) for warned in heard.warnings)
         turns = None if heard.turns is None else _turns(heard.turns)
-        result = Result(corrected, asset.name, heard.engine, turns, heard.summary, told)
+        summary = self._no_summary if heard.summary is None else heard.summary
+        result = Result(corrected, asset.name, heard.engine, turns, summary, told)
         formats = (*self._formats, *added_formats(result))
         paths = write_outputs(result, self._base(asset), formats)
         warnings = (*heard.warnings, *attempt_all(self.after, asset, result, paths))

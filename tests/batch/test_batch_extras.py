@@ -98,8 +98,9 @@ def test_a_stage_that_can_never_work_is_found_out_before_the_first_file(place):
     place.record("a.mp3", "b.mp3")
     with pytest.raises(CannotRun, match="there are no weights"):
         place.run()
-    assert place.run("--isolation", "stage").exit_code == 0
+    assert place.run("--isolation", "stage", "--summary", "any").exit_code == 0
     assert sorted(place.said()) == ["a.mp3", "b.mp3"]
+    assert read_result(place.output / "a.mp3.json").summary == ""
     assert place.events[-1]["warnings"] == {"diarize: RUNNER_INTERRUPTED": 2}
 
 
