@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import json
 import queue
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 
 from batch.controller import FINAL, Controller
 from batch.fetch import FetchFailed, local_path
-from batch.flow import POLL_S, Heard, Outcome, Write
+from batch.flow import POLL_S, Heard, Outcome, Warned, Write
 from batch.packing import Pack
 from batch.peer import Answered, PeerError, Stopped
 from batch.record import Record, Status
@@ -192,8 +193,22 @@ class RemoteFlow:
 
     def _written(self, asset: Asset, job: Mapping[str, Any]) -> Outcome:
         result = json.loads(self._controller.result(job["id"]))
-        path = self._scratch / f"{job['id']}.json"
-        path.write_text(json.dumps(result["transcript"]), encoding="utf-8")
-        outcome = self._write(asset, Heard(transcript=path, engine=result["engine"]))
-        path.unlink()
+        folder = self._scratch / job["id"]
+        folder.mkdir(exist_ok=True)
+        outcome = self._write(asset, heard(result, folder))
+        shutil.rmtree(folder)
         return replace(outcome, audio_s=job["result"]["audioSeconds"])
+
+
+def heard(result: Mapping[str, Any], folder: Path) -> Heard:
+    """A result as the stages of this machine would have left it."""
+    transcript, turns = folder / "transcript.json", folder / "turns.json"
+    transcript.write_text(json.dumps(result["transcript"]), encoding="utf-8")
+    if "turns" in result:
+        turns.write_text(json.dumps(result["turns"]), encoding="utf-8")
+    return Heard(
+        transcript=transcript,
+        engine=result["engine"],
+        turns=turns if "turns" in result else None,
+        warnings=tuple(Warned(**warned) for warned in result["warnings"]),
+    )

@@ -81,6 +81,8 @@ class RemoteCrew:
             raise CannotRun(
                 f"the worker has the model {model}, not {self._settings.model}", f"-m {model}"
             )
+        if self._settings.diarization and "diarization" not in able["features"]:
+            raise CannotRun("the worker names no speakers", "start it with --diarization")
         where = able["gpuName"] or "a machine without a GPU"
         return f"{place}: {able['maxConcurrentJobs']} at a time on {where}"
 
@@ -94,5 +96,6 @@ def job_options(settings: BatchSettings) -> dict[str, Any]:
         "mode": settings.mode,
         "beam": settings.beam,
         "words": settings.words,
+        "diarization": settings.diarization,
         "vocabulary": {"custom_vocabulary": [{"display_as": term} for term in terms]},
     }

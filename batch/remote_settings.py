@@ -14,8 +14,8 @@ class RemoteSettings(BaseModel):
     )
 
 
-LOCAL_ONLY = ("diarization", "align", "summary")
-"""What adds to a transcript on this machine's own devices, before it is written."""
+LOCAL_ONLY = ("align", "summary", "speakers")
+"""What adds to a transcript on this machine's own devices, or is the worker's own setting."""
 
 
 def remote_problem(settings: RemoteSettings) -> str:

@@ -44,6 +44,7 @@ class Capacity:
                 "default": self.model,
             },
             "limits": {"maxFileBytes": self.max_bytes},
+            "features": ["vocabulary", *(["diarization"] if self.engine.can_diarize else [])],
             "formats": list(FORMATS),
             "uptimeSeconds": round(time.monotonic() - self.begun_at, 1),
         }

@@ -31,7 +31,12 @@ from web.watched import Watch, Watched
 
 logger = logging.getLogger(__name__)
 
-PERCENT = {"decode": ("preparing", 5), "transcribe": ("transcribing", 20)}
+DIARIZE = "diarize"
+PERCENT = {
+    "decode": ("preparing", 5),
+    "transcribe": ("transcribing", 20),
+    DIARIZE: ("diarizing", 80),
+}
 """What a job's stage is called outside, and how far it is when the stage begins."""
 OPEN = (Status.RUNNING,)
 
@@ -90,6 +95,11 @@ class Engine:
         if not self.is_ready:
             return "STARTING"
         return "READY" if self.free else "BUSY"
+
+    @property
+    def can_diarize(self) -> bool:
+        """Whether it was started with somebody who tells speakers apart."""
+        return any(stage.name == DIARIZE for stage in self._stages)
 
     def statuses(self) -> dict[str, PoolStatus]:
         """How the pools are, by stage."""
@@ -188,12 +198,14 @@ class Engine:
         folder = self._scratch / job.id
         folder.mkdir()
         try:
-            wishes = _wishes(JobRequest.model_validate_json(job.request).options, folder)
+            options = JobRequest.model_validate_json(job.request).options
+            wishes = _wishes(options, folder)
             stages = [
                 Stage(
                     stage.name, Watched(stage.name, stage.executor, watch, wishes), stage.timeout_s
                 )
                 for stage in self._stages
+                if stage.name != DIARIZE or options.diarization
             ]
             write = Keep(self.result_path(job.id))
             flow = Flow(stages, write, folder / "stages", in_flight=1)

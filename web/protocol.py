@@ -59,6 +59,7 @@ class JobOptions(Wire):
     mode: Literal["batched", "sequential"] = "batched"
     beam: int = Field(5, ge=1, le=20)
     words: bool = True
+    diarization: bool = False
     vocabulary: dict[str, Any] | None = None
     """Content of a whisper_vocabulary.json, for the prompt."""
 

@@ -1,6 +1,6 @@
 """What a finished job leaves: one JSON file, and every form that a person may want, made from it.
 
-    {"transcript": …, "engine": …, "audioSeconds": …}  ─► json, txt, formatted, srt, vtt, tsv
+    {"transcript": …, "engine": …, "turns": …, "warnings": …}  ─► json, txt, formatted, srt, vtt, tsv
 
 Knows no job: a path and a name are enough.
 """
@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from batch.flow import Heard, Outcome
 from batch.source import Asset
+from pipelines.asr.diarize.turns import Turn
 from pipelines.asr.whisper.corrections import Corrector
 from pipelines.asr.whisper.outputs import FORMATS, Result
 from pipelines.asr.whisper.transcript import Transcript
@@ -32,7 +34,10 @@ class Keep:
     def __call__(self, asset: Asset, heard: Heard) -> Outcome:
         """Keep what was heard in one file."""
         transcript = json.loads(heard.transcript.read_bytes())
-        content = {"transcript": transcript, "engine": dict(heard.engine)}
+        content: dict[str, Any] = {"transcript": transcript, "engine": dict(heard.engine)}
+        if heard.turns is not None:
+            content["turns"] = json.loads(heard.turns.read_bytes())
+        content["warnings"] = [asdict(warned) for warned in heard.warnings]
         write_whole(self.path, json.dumps(content, ensure_ascii=False))
         return Outcome(asset, flags=tuple(transcript["flags"]), warnings=heard.warnings)
 
@@ -52,6 +57,8 @@ def render(path: Path, form: str, name: str) -> str:
     """
     content = json.loads(path.read_bytes())
     transcript = Transcript.parse(content["transcript"])
-    result = Result(Corrector(Vocabulary()).correct(transcript), name, content["engine"])
+    turns = tuple(Turn(**turn) for turn in content["turns"]) if "turns" in content else None
+    corrected = Corrector(Vocabulary()).correct(transcript)
+    result = Result(corrected, name, content["engine"], turns)
     text: str = FORMATS[form][1](result)
     return text

@@ -96,6 +96,10 @@ class WorkerSettings(ServerSettings):
     max_file_mb: int = Field(2000, ge=1, description="largest recording, in MB")
     ping_public: bool = Field(default=False, description="answer /v1/ping without the token")
     engine: Literal["faster-whisper", "openai-whisper"] = "faster-whisper"
+    diarization: bool = Field(default=False, description="name speakers for jobs that want it")
+    diarizer: Literal["voices", "pyannote"] = Field(
+        "voices", description="voices comes with the package; pyannote needs an account (HF_TOKEN)"
+    )
     precision: str = Field("auto", description="auto, float32, float16, bfloat16, int8")
     gpus: str = Field("", description='GPUs by number, "0,1"; default: all; "none": the CPU')
     cache_dir: Path = Field(_CACHE, description="models of a hub")

@@ -109,6 +109,8 @@ def _crew(settings: WorkerSettings, tasks: Tasks | None) -> Crew:
             engine=settings.engine,
             precision=settings.precision,
             gpus=settings.gpus,
+            diarization=settings.diarization,
+            diarizer=settings.diarizer,
             threads=settings.max_concurrent_jobs,
             cache_dir=settings.cache_dir,
         ),

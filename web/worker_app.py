@@ -130,6 +130,8 @@ class WorkerApi:
         wanted = JobRequest.model_validate_json(job.request)
         if not self.capacity.has_model(wanted.options.model):
             raise Refused(422, "MODEL_UNAVAILABLE", f"the model here is {self.capacity.model}")
+        if wanted.options.diarization and not self.engine.can_diarize:
+            raise Refused(422, "FEATURE_UNAVAILABLE", "nobody here names speakers (--diarization)")
         upload = self.spool.whole(Bearer.OWNER, wanted.upload_id)
         try:
             return self.engine.accept(job, self.spool.path(upload.id))

@@ -19,6 +19,7 @@ import requests
 from support.batch_runs import TESTS, Place
 
 from batch.crew import ROOT, Tasks
+from batch.extras import Extra
 from runner.task import TaskSpec
 from web.settings import WorkerSettings, load_settings
 from web.worker import run
@@ -244,8 +245,9 @@ def program(argv: Sequence[str]) -> int:
     diary = Path(argv[0])
     paths = (ROOT, TESTS)
     look = TaskSpec("support.web_tasks:LookInside", {}, paths)
+    tell = Extra("diarize", TaskSpec("support.web_tasks:TellApart", {}, paths))
     say = TaskSpec("support.web_tasks:SayWhenLet", {"diary": str(diary)}, paths)
-    return run(load_settings(WorkerSettings, argv[1:]), Tasks(look, say))
+    return run(load_settings(WorkerSettings, argv[1:]), Tasks(look, say, extras=(tell,)))
 
 
 if __name__ == "__main__":

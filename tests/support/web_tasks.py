@@ -30,6 +30,22 @@ class LookInside:
         return {"values": {"pack": [{"audio": "sound", "seconds": 2.0}]}}
 
 
+class TellApart:
+    """Somebody speaks in the first second, somebody else in the second one."""
+
+    def setup(self, device: str) -> None:
+        """Nothing to load."""
+
+    def run(self, told: dict[str, Any]) -> dict[str, Any]:
+        """Tell the turns."""
+        turns = [
+            {"start_s": 0.0, "end_s": 1.0, "speaker": "A"},
+            {"start_s": 1.0, "end_s": 2.0, "speaker": "B"},
+        ]
+        Path(told["folder"], "turns").write_text(json.dumps(turns), "utf-8")
+        return {"values": {"pack": [{"turns": "turns"}]}}
+
+
 class SayWhenLet(Say):
     """Says nothing while the file `hold` lies beside the diary; notes what it was told, and when it began."""
 

@@ -112,6 +112,18 @@ def test_a_result_comes_in_every_form(client):
     assert client.ask("POST", f"/api/jobs/{job}/cancel")["status"] == "complete"
 
 
+def test_speakers_are_named_for_the_jobs_that_want_it(client):
+    """The stage is there for all, and passes by the others."""
+    quiet, wanted = (client.create(b"who", diarization=wish)["id"] for wish in (False, True))
+    for job in (quiet, wanted):
+        client.ask("GET", f"/api/jobs/{job}?wait=30")
+    assert "turns" not in client.ask("GET", f"/api/jobs/{quiet}/result")
+    told = client.ask("GET", f"/api/jobs/{wanted}/result")
+    assert [turn["speaker"] for turn in told["turns"]] == ["A", "B"]
+    read = client.ask("GET", f"/api/jobs/{wanted}/result?format=json")
+    assert len(read["turns"]) == 2
+
+
 def test_nobody_sees_somebody_else_s_job(farm, client):
     """It is as unknown as one that never was, and so is the recording."""
     job = client.create(b"mine")
