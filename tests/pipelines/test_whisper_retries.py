@@ -38,7 +38,7 @@ class Sampling:
         self._text = text
 
     def transcribe(self, samples, listening):
-        return Transcript(self._text, (), "en", 1.0, 4.0, 0.9)
+        return Transcript(self._text, (), "en", 1.0, 4.0, 0.9 if self._text else 0.0)
 
 
 @pytest.fixture
@@ -77,9 +77,10 @@ def test_sampling_is_the_last_resort(speech):
     assert (transcript.text, transcript.retries) == ("And the Word was with God.", 2)
 
 
-def test_what_stays_wrong_is_kept_and_flagged(speech):
-    """Nothing is dropped unseen."""
-    transcript = _listen(Windows(lambda *_: False), speech, sampled=RUNAWAY.text)
+@pytest.mark.parametrize("sampled", [RUNAWAY.text, ""])
+def test_what_stays_wrong_is_kept_and_flagged(speech, sampled):
+    """Nothing is dropped unseen, also where the last resort hears nothing at all."""
+    transcript = _listen(Windows(lambda *_: False), speech, sampled=sampled)
     assert transcript.text.startswith("and so on")
     assert {Flag.REPETITION, Flag.TOO_FAST} <= set(transcript.flags)
     assert Flag.REPETITION in transcript.segments[0].flags

@@ -116,7 +116,9 @@ class Batched:
             tries.append(attempt())
             if not _is_odd(chunk, tries[-1], replace(listening, prompt="")):
                 return _Piece(chunk, tries[-1], len(tries) - 1)
-        best = min(tries, key=lambda decoded: compression_ratio(decoded.text))
+        # Silence is no better text: what was heard once is for a person to judge.
+        heard = [decoded for decoded in tries if decoded.text]
+        best = min(heard or tries, key=lambda decoded: compression_ratio(decoded.text))
         return _Piece(chunk, best, len(tries) - 1)
 
     def _ladder(self, chunk: Chunk, listening: Listening) -> Iterator[Callable[[], Decoded]]:
