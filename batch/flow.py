@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from batch.fetch import FetchFailed, brought
 from batch.kept import SectionStore
@@ -44,6 +44,11 @@ class Warned:
     """The stage, or what was to be done after writing."""
     code: str
     message: str
+
+    @classmethod
+    def by(cls, step: str, error: RunnerError) -> Self:
+        """What a stage's failure comes to; one that could not begin has interrupted nobody."""
+        return cls(step, "NO_WORKER" if isinstance(error, NoWorker) else error.code, str(error))
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +191,7 @@ class Flow:
             except RunnerError as error:
                 if not _is_excused(stage, error, len(here)):
                     raise
-                warnings.append(Warned(stage.name, error.code, str(error)))
+                warnings.append(Warned.by(stage.name, error))
                 continue
             told["stages"][stage.name] = {"values": values, "folder": str(folder / stage.name)}
         assets = [asset for asset, _ in here]

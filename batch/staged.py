@@ -135,7 +135,7 @@ class StagedFlow:
             code, message = result.error.code, str(result.error)
             return [Outcome(asset, code=code, message=message) for asset in assets]
         stages = {name: output.to_json() for name, output in result.outputs.items()}
-        warnings = [Warned(name, e.code, str(e)) for name, e in result.warnings.items()]
+        warnings = [Warned.by(name, error) for name, error in result.warnings.items()]
         return list(written(assets, stages, self._write, warnings))
 
 

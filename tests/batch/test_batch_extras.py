@@ -101,7 +101,7 @@ def test_a_stage_that_can_never_work_is_found_out_before_the_first_file(place):
     assert place.run("--isolation", "stage", "--summary", "any").exit_code == 0
     assert sorted(place.said()) == ["a.mp3", "b.mp3"]
     assert read_result(place.output / "a.mp3.json").summary == ""
-    assert place.events[-1]["warnings"] == {"diarize: RUNNER_INTERRUPTED": 2}
+    assert place.events[-1]["warnings"] == {"diarize: NO_WORKER": 2}
 
 
 def test_corrections_go_into_a_copy_of_text_and_subtitles(place, key):
