@@ -123,7 +123,8 @@ class FlowDecoder(nn.Module):
 
         def velocity(t: Tensor, x: Tensor) -> Tensor:
             v: Tensor = self.estimator(t, x, condition, prior.padding, prior.c)
-            return v.to(x.dtype)
+            # A copy: where the network is replayed as a graph, its next output lies in the same place.
+            return v.to(x.dtype, copy=True)
 
         return velocity
 
