@@ -129,7 +129,7 @@ class RayCrew:
             others = f" ({counted(len(missing), 'node')} in all)" if len(missing) > 1 else ""
             raise CannotRun(
                 f"the node {name}{others} does not see {', '.join(paths)}",
-                "all nodes must share these folders; --ray-scratch says where intermediate files go",
+                "all nodes must share these; --state and --ray-scratch say where our own files go",
             )
 
     def _needed(self) -> list[Path]:
@@ -137,7 +137,8 @@ class RayCrew:
         settings = self._settings
         named = [settings.input or "", settings.model, settings.vocabulary, settings.replacements]
         paths = [Path(one) for one in named if one and "://" not in str(one)]
-        return [path.resolve() for path in paths if path.exists()]
+        # Beside the state lie the finished sections of long recordings.
+        return [path.resolve() for path in (*paths, settings.state_path.parent) if path.exists()]
 
 
 def shares(there: list[Node], wanted: int, extras: int) -> Shares:

@@ -4,6 +4,7 @@
     warm     children that keep the task set up                 Pool of WarmSlot
     fresh    a child per item                                   Pool of FreshSlot
     thread   threads of this process, around a program          Pool of ThreadSlot
+    ray      actors on a cluster that keep the task set up       Pool of RaySlot
 
 Callers know `Executor` and `TaskSpec`; they need not know which kind they were given.
 """

@@ -257,10 +257,13 @@ class TranscriptDatabase:
 
 
 def _engine(address: str) -> Engine:
-    if make_url(address).get_backend_name() != "sqlite":
-        return create_engine(address, pool_pre_ping=True)
+    url = make_url(address)
+    if url.drivername in ("postgresql", "postgres"):  # without a driver, an older one would be meant
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, pool_pre_ping=True)
     # The last connection that closes leaves one whole file: whoever copies it has everything.
-    engine = create_engine(address, poolclass=NullPool)
+    engine = create_engine(url, poolclass=NullPool)
     event.listen(engine, "connect", _be_a_careful_sqlite)
     return engine
 

@@ -169,3 +169,10 @@ def test_passages_join_neighbours_of_one_speaker() -> None:
         (3, 4, "three", "B"),
         (4, 5, "x" * 299, "B"),
     ]
+
+
+def test_an_address_without_a_driver_is_enough(postgres_url: str) -> None:
+    """As PostgreSQL's own tools write it."""
+    with TranscriptDatabase(postgres_url.replace("+psycopg", "")) as database:
+        database.store(record("plain", "light"))
+        assert "plain" in database.known()
