@@ -22,6 +22,7 @@ from gitlab_jobs.device_watch import DeviceWatch
 from gitlab_jobs.job import CancelReason, Job, Mode
 from gitlab_jobs.smaller_steps import SmallerSteps
 from gitlab_jobs.store import ProjectRef
+from gitlab_jobs.workload import Workload
 from runner.frames import JsonObject
 from runner.gpu import Gpu
 from runner.log_pipe import Mask
@@ -101,6 +102,7 @@ class Common:
     """
 
     watch: DeviceWatch
+    workload: Workload
     plans: PlanStore
     mask: Mask
     keep_warm_s: float
@@ -174,7 +176,9 @@ class Children:
         recycle = RECYCLE if may_stay else Recycle(max_items=1)
         watch = self.common.watch
         self._child = ReusableChild(self._idle_log, self.common.mask, recycle, watch.held_bytes)
+        begun = time.monotonic()
         turn = self._child.turn(spec, caller)
+        self.common.workload.note_load(time.monotonic() - begun)
         if turn is None:
             raise AssertionError("a child that has not begun is there for its first turn")
         return turn
@@ -190,6 +194,16 @@ class Children:
         since = self.idle_since
         if since is not None and time.monotonic() - since >= self.common.keep_warm_s:
             self.let_go()
+
+    def note_end(self, ended: ChildExit) -> None:
+        """Its process has gone with a job: for its own sake, or because it had to."""
+        self.look_after(ended)
+        child = self._child
+        reason = child.left_for if child is not None else None
+        if ended.verdict is not Verdict.SUCCEEDED:
+            reason = ended.verdict.value
+        if reason is not None:
+            self.common.workload.note_replacement(reason)
 
     def look_after(self, ended: ChildExit) -> None:
         """See that the device is as it was before the child that has ended."""
@@ -235,7 +249,7 @@ class _Child:
         if ended is None:
             return None
         if not turn.has_left_child:
-            self._children.look_after(ended)
+            self._children.note_end(ended)
         if ended.verdict is Verdict.SUCCEEDED:
             return self._with_facts(ended)
         if self._asked_to_stop is None and self._goes_on(turn, ended):

@@ -172,7 +172,7 @@ def _metrics(settings: WorkerSettings, parts: WorkerParts) -> AbstractContextMan
     if settings.metrics_port is None:
         return nullcontext()
     where = settings.metrics_host, settings.metrics_port
-    return metrics_served(parts.telemetry, parts.slots.limit, where)
+    return metrics_served(parts.telemetry, parts.slots, where)
 
 
 def _report_plan(scanner: JobScanner) -> Report:

@@ -24,9 +24,10 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from gitlab_jobs.errors import ConfigError
+from gitlab_jobs.slots import Slots
 from gitlab_jobs.telemetry import Telemetry
 from runner.gpu import Gpu, inventory
-from runner.metrics import PREFIX, GpuCollector
+from runner.metrics import PREFIX, GpuCollector, PoolCollector
 from runner.metrics_server import serving
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ class DaemonCollector(Collector):
 @contextmanager
 def metrics_served(
     telemetry: Telemetry,
-    slots: int,
+    slots: Slots,
     where: tuple[str, int],
     read: Callable[[], Sequence[Gpu]] = inventory,
 ) -> Iterator[int]:
@@ -80,7 +81,7 @@ def metrics_served(
 
     Args:
         telemetry: what the loop counts.
-        slots: how many jobs run at once.
+        slots: the places of jobs, told as a pool.
         where: interface and port; port 0 takes any.
         read: lists the GPUs.
 
@@ -91,8 +92,9 @@ def metrics_served(
         ConfigError: the port cannot be had.
     """
     registry = CollectorRegistry()
-    registry.register(DaemonCollector(telemetry, slots))
-    registry.register(GpuCollector(read))
+    registry.register(DaemonCollector(telemetry, slots.limit))
+    registry.register(PoolCollector(lambda: {"jobs": slots.status()}))
+    registry.register(GpuCollector(read, slots.is_healthy))
     ProcessCollector(registry=registry)
     host, port = where
     with ExitStack() as stack:

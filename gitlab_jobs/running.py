@@ -23,6 +23,7 @@ from gitlab_jobs.ledger import Standing
 from gitlab_jobs.slots import Slot, Slots, needs_of
 from gitlab_jobs.store import ProjectRef, ProjectStore
 from gitlab_jobs.telemetry import BROKE, HANDED_BACK, Telemetry
+from gitlab_jobs.workload import waited_s
 from gitlab_jobs.workspace import Workspace, prune_workspaces
 from runner.signals import Signals
 
@@ -43,6 +44,8 @@ class _UnderWay:
     job: Job
     slot: Slot
     attempt: Attempt
+    wait_s: float
+    """From its submission to its beginning; 0 for one that was begun before."""
 
 
 class Running:
@@ -123,9 +126,11 @@ class Running:
         except OSError:
             self.give_back(lease, store)
             raise
-        slot.is_busy = True
+        self._slots.occupy(slot)
+        is_new = workspace is None and lease.attempt == 1
+        wait_s = waited_s(job.submitted_at) if is_new else 0.0
         future = self._pool.submit(self._run, attempt, lease, store)
-        self._under_way[future] = _UnderWay(store.project, job, slot, attempt)
+        self._under_way[future] = _UnderWay(store.project, job, slot, attempt, wait_s)
         self._telemetry.note_start()
         future.add_done_callback(lambda _: self._signals.wake())
 
@@ -138,8 +143,7 @@ class Running:
         ended = [future for future in self._under_way if future.done()]
         for future in ended:
             one = self._under_way.pop(future)
-            one.slot.is_busy = False
-            self._look_at(future, one.job)
+            self._look_at(future, one)
         if ended:
             self._prune()
 
@@ -169,13 +173,14 @@ class Running:
         """Asked by the attempts' threads."""
         return CancelReason.SHUTDOWN if self._must_stop or self._signals.wants_stop else None
 
-    def _look_at(self, future: Future[JobState | None], job: Job) -> None:
-        error = future.exception()
+    def _look_at(self, future: Future[JobState | None], one: _UnderWay) -> None:
+        error, job = future.exception(), one.job
+        outcome = BROKE if error is not None else future.result() or HANDED_BACK
+        self._slots.vacate(one.slot, outcome, one.wait_s)
+        self._telemetry.note_end(job, outcome)
         if error is None:
             self.finished += 1
-            self._telemetry.note_end(job, future.result() or HANDED_BACK)
             return
-        self._telemetry.note_end(job, BROKE)
         if isinstance(error, OSError | Denied):
             raise error
         logger.error("the attempt at job %s broke; it is tried again", job.job_id, exc_info=error)

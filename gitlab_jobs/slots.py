@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,9 +20,12 @@ from gitlab_jobs.device_watch import DeviceWatch
 from gitlab_jobs.job import Job
 from gitlab_jobs.settings import WorkerSettings
 from gitlab_jobs.store import ProjectRef
+from gitlab_jobs.workload import Workload
 from runner.log_pipe import Mask
+from runner.machines import PUBLIC_NAMES, WorkerState
 from runner.plan_store import PlanStore
 from runner.preflight import Admission
+from runner.stats import PoolStatus, WorkerStatus
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +41,9 @@ class Slot:
     is_busy: bool = False
     promised_bytes: int = 0
     """What its job will hold of the device's memory, as far as anybody knows."""
+    jobs: int = 0
+    busy_since: float = 0.0
+    """Monotonic; when the job at hand began."""
 
     @property
     def device(self) -> str:
@@ -47,9 +54,13 @@ class Slot:
 class Slots:
     """All places of a box."""
 
-    def __init__(self, places: Sequence[Slot], limit: int, watch: DeviceWatch) -> None:
-        """Offer places, of which `limit` may be in use at once."""
+    def __init__(
+        self, places: Sequence[Slot], limit: int, watch: DeviceWatch, workload: Workload
+    ) -> None:
+        """Offer places, of which `limit` may be in use at once; `workload` counts what they do."""
         self.limit = limit
+        self.workload = workload
+        self._begun_at = time.monotonic()
         self._slots = tuple(places)
         self._watch = watch
         self._refused: dict[str, str] = {}
@@ -67,12 +78,13 @@ class Slots:
         used = [devices[n % len(devices)] for n in range(max(limit, len(devices)))]
         work_dir = settings.work_dir.resolve()
         watch = watch or DeviceWatch(used, work_dir)
-        common = Common(watch, PlanStore(work_dir / PLANS_FILE), mask, settings.keep_warm)
+        plans, workload = PlanStore(work_dir / PLANS_FILE), Workload()
+        common = Common(watch, workload, plans, mask, settings.keep_warm)
         logs = [work_dir / IDLE_LOGS / f"slot-{number}.log" for number in range(len(used))]
         places = [
             Slot(Children(device, common, log)) for device, log in zip(used, logs, strict=True)
         ]
-        return cls(places, limit, watch)
+        return cls(places, limit, watch, workload)
 
     @property
     def has_room(self) -> bool:
@@ -88,6 +100,26 @@ class Slots:
     def troubles(self) -> dict[str, str]:
         """The devices that are left alone, and why."""
         return self._watch.troubles
+
+    def occupy(self, slot: Slot) -> None:
+        """A job begins in a slot."""
+        slot.is_busy, slot.jobs, slot.busy_since = True, slot.jobs + 1, time.monotonic()
+
+    def vacate(self, slot: Slot, outcome: str, wait_s: float) -> None:
+        """Its job has ended; `wait_s` is how long that had waited to begin."""
+        slot.is_busy = False
+        self.workload.note_end(outcome, wait_s, time.monotonic() - slot.busy_since)
+
+    def status(self) -> PoolStatus:
+        """How the slots are, as a pool is told; from any thread."""
+        now = time.monotonic()
+        busy = [now - slot.busy_since for slot in self._slots if slot.is_busy]
+        workers = [self._told(number, slot, now) for number, slot in enumerate(self._slots)]
+        return self.workload.status(workers, sum(busy))
+
+    def is_healthy(self, device: str) -> bool:
+        """Whether a device may be used; from any thread."""
+        return self._watch.trouble(device) is None
 
     def look(self) -> None:
         """See how the devices are, before work is looked for."""
@@ -124,6 +156,26 @@ class Slots:
         """End all idle children."""
         for slot in self._slots:
             slot.children.let_go()
+
+    def _told(self, number: int, slot: Slot, now: float) -> WorkerStatus:
+        state = WorkerState.IDLE if slot.children.is_idle else WorkerState.TERMINATED
+        if slot.is_busy:
+            state = WorkerState.PROCESSING
+        elif not self._is_usable(slot):
+            state = WorkerState.FAILED
+        return WorkerStatus(
+            name=f"slot-{number}",
+            state=state.value,
+            public_state=PUBLIC_NAMES.get(state, ""),
+            device=slot.device,
+            pid=slot.children.pid,
+            rss_bytes=0,
+            requests=slot.jobs,
+            errors=0,
+            loads=0,
+            uptime_s=now - self._begun_at,
+            last_error=self._watch.trouble(slot.device) or "",
+        )
 
     @property
     def _free(self) -> list[Slot]:

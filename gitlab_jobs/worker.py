@@ -160,6 +160,8 @@ class Worker:
                 if self._take(candidate, get):
                     found = True
                     running.append(candidate.project)
+        waiting = [one.job.submitted_at for one in self._others(offers.candidates)]
+        self._parts.slots.workload.note_waiting(waiting)
         return found
 
     def _resume(self) -> None:

@@ -55,7 +55,6 @@ class InlineExecutor:
     def status(self) -> PoolStatus:
         """One worker, idle whenever somebody asks."""
         meter, now = self._meter, time.monotonic()
-        throughput, audio = meter.rates(now)
         errors = meter.outcomes["failed"]
         worker = WorkerStatus(
             name="inline",
@@ -70,30 +69,7 @@ class InlineExecutor:
             uptime_s=now - meter.begun_at,
             last_error="",
         )
-        return PoolStatus(
-            total=1,
-            idle=1,
-            processing=0,
-            failed=0,
-            utilisation=meter.busy_s(now) / meter.window_s(now),
-            queue_depth=0,
-            oldest_wait_s=0.0,
-            succeeded=meter.outcomes["succeeded"],
-            failures=errors,
-            timed_out=0,
-            cancelled=0,
-            throughput_per_s=throughput,
-            audio_s_per_s=audio,
-            latency=meter.latency(),
-            wait=meter.wait(),
-            loads=meter.loads,
-            replacements={},
-            workers=(worker,),
-            audio_s=meter.audio_s,
-            durations=meter.durations.read(),
-            waits=meter.waits.read(),
-            load_times=meter.load_times.read(),
-        )
+        return meter.status([worker], 0.0, 0, 0.0)
 
     def close(self, grace_s: float = 30.0) -> None:
         """Take nothing new; an item that runs is finished first."""

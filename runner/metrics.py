@@ -19,7 +19,6 @@ from prometheus_client.core import (
 from prometheus_client.registry import Collector
 
 from runner.gpu import Gpu
-from runner.gpu_care import GpuCare
 from runner.histogram import BOUNDS_S, Buckets
 from runner.machines import WorkerState
 from runner.stats import PoolStatus
@@ -57,9 +56,13 @@ class PoolCollector(Collector):
 class GpuCollector(Collector):
     """Every GPU of the machine, by the beginning of its UUID."""
 
-    def __init__(self, read: Callable[[], Sequence[Gpu]], care: GpuCare | None = None) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Sequence[Gpu]],
+        is_healthy: Callable[[str], bool] = lambda _uuid: True,
+    ) -> None:
         self._read = read
-        self._care = care
+        self._is_healthy = is_healthy
 
     def collect(self) -> Iterable[Metric]:
         """Take one inventory."""
@@ -75,7 +78,7 @@ class GpuCollector(Collector):
             total.add_metric(label, gpu.total_bytes)
             if gpu.temperature_c is not None:
                 warmth.add_metric(label, gpu.temperature_c)
-            health.add_metric(label, self._care is None or self._care.is_usable(gpu.uuid))
+            health.add_metric(label, self._is_healthy(gpu.uuid))
         return [used, total, warmth, health]
 
     def describe(self) -> Iterable[Metric]:

@@ -180,35 +180,10 @@ class Pool:
         """How things are at this moment."""
         now = time.monotonic()
         with self._changed:
-            meter = self._meter
-            workers = tuple(worker.status(now) for worker in self._workers)
-            states = [worker.state for worker in self._workers]
-            busy_s = meter.busy_s(now) + sum(worker.busy_for_s(now) for worker in self._workers)
-            throughput, audio = meter.rates(now)
-            return PoolStatus(
-                total=len(workers),
-                idle=states.count(WorkerState.IDLE),
-                processing=states.count(WorkerState.PROCESSING),
-                failed=states.count(WorkerState.FAILED),
-                utilisation=min(1.0, busy_s / meter.window_s(now) / len(workers)),
-                queue_depth=len(self._queue),
-                oldest_wait_s=max((now - request.came_at for request in self._queue), default=0.0),
-                succeeded=meter.outcomes[RequestState.SUCCEEDED],
-                failures=meter.outcomes[RequestState.FAILED],
-                timed_out=meter.outcomes[RequestState.TIMED_OUT],
-                cancelled=meter.outcomes[RequestState.CANCELLED],
-                throughput_per_s=throughput,
-                audio_s_per_s=audio,
-                latency=meter.latency(),
-                wait=meter.wait(),
-                loads=meter.loads,
-                replacements=dict(meter.replacements),
-                workers=workers,
-                audio_s=meter.audio_s,
-                durations=meter.durations.read(),
-                waits=meter.waits.read(),
-                load_times=meter.load_times.read(),
-            )
+            workers = [worker.status(now) for worker in self._workers]
+            busy_for_s = sum(worker.busy_for_s(now) for worker in self._workers)
+            oldest_s = max((now - request.came_at for request in self._queue), default=0.0)
+            return self._meter.status(workers, busy_for_s, len(self._queue), oldest_s)
 
     def close(self, grace_s: float = 30.0) -> None:
         """Stop intake, cancel what waits, let running items finish within `grace_s`, end the rest."""

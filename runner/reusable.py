@@ -32,7 +32,6 @@ from runner.verdict import ChildExit, Usage, Verdict
 
 logger = logging.getLogger(__name__)
 
-NOTHING_KEPT = "nothing kept"
 _LOG_WAIT_S = 5.0
 _LEAVE_S = 10.0
 
@@ -76,7 +75,7 @@ class ReusableChild:
         self._is_going = False
         self._used = Usage(0, 0.0, 0.0, 0.0)
         self.left_for: str | None = None
-        """Why it leaves although its last turn has succeeded; None while it does not."""
+        """Which limit it leaves for, after a turn that has succeeded; None if it would not stay anyway."""
         self.idle_since: float | None = None
         """Monotonic; None while it works or before it has begun."""
 
@@ -171,18 +170,17 @@ class ReusableChild:
         return {} if ticket is None else {NEXT: ticket}
 
     def _stays(self, payload: JsonObject) -> bool:
-        reason = self._reason_to_leave(payload)
+        reason = self._limit_reached(payload) if payload["stays"] else None
         with self._lock:
             if reason is not None and not self._is_going:
-                self._is_going, self.left_for = True, reason
+                self.left_for = reason
                 logger.info("process %d leaves: %s", self._running.pid, reason)
+            self._is_going |= reason is not None or not payload["stays"]
             return not self._is_going
 
-    def _reason_to_leave(self, payload: JsonObject) -> str | None:
-        """The words of a pool's replacements, and "nothing kept" where nobody would gain."""
+    def _limit_reached(self, payload: JsonObject) -> str | None:
+        """In the words of a pool's replacements."""
         limits = self._recycle
-        if not payload["stays"]:
-            return NOTHING_KEPT
         if self._turns >= limits.max_items:
             return "items"
         if time.monotonic() - self._begun_at >= limits.max_age_s:

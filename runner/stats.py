@@ -5,10 +5,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from runner.histogram import Buckets, Histogram
+from runner.machines import RequestState, WorkerState
 from runner.peak import Peak
 
 WINDOW_S = 60.0
@@ -126,6 +129,50 @@ class Meter:
         """How much of the window the pool has lived through."""
         begun_at = self._finished[0].at if len(self._finished) == _KEPT else self.begun_at
         return max(1e-9, min(WINDOW_S, now - begun_at))
+
+    def status(
+        self,
+        workers: Sequence[WorkerStatus],
+        busy_for_s: float,
+        queue_depth: int,
+        oldest_wait_s: float,
+    ) -> PoolStatus:
+        """All of it at one moment.
+
+        Args:
+            workers: how they are.
+            busy_for_s: how long those at work have worked on what they have, added up.
+            queue_depth: what waits.
+            oldest_wait_s: since when.
+        """
+        now = time.monotonic()
+        busy_s = self.busy_s(now) + busy_for_s
+        throughput, audio = self.rates(now)
+        states = [worker.state for worker in workers]
+        return PoolStatus(
+            total=len(workers),
+            idle=states.count(WorkerState.IDLE),
+            processing=states.count(WorkerState.PROCESSING),
+            failed=states.count(WorkerState.FAILED),
+            utilisation=min(1.0, busy_s / self.window_s(now) / len(workers)),
+            queue_depth=queue_depth,
+            oldest_wait_s=oldest_wait_s,
+            succeeded=self.outcomes[RequestState.SUCCEEDED],
+            failures=self.outcomes[RequestState.FAILED],
+            timed_out=self.outcomes[RequestState.TIMED_OUT],
+            cancelled=self.outcomes[RequestState.CANCELLED],
+            throughput_per_s=throughput,
+            audio_s_per_s=audio,
+            latency=self.latency(),
+            wait=self.wait(),
+            loads=self.loads,
+            replacements=dict(self.replacements),
+            workers=tuple(workers),
+            audio_s=self.audio_s,
+            durations=self.durations.read(),
+            waits=self.waits.read(),
+            load_times=self.load_times.read(),
+        )
 
     def rates(self, now: float) -> tuple[float, float]:
         """Items and seconds of audio per second over the window."""

@@ -24,6 +24,7 @@ from runner.metrics import GpuCollector, PoolCollector
 from runner.pool import PoolOptions
 from runner.stats import PoolStatus
 from runner.task import TaskSpec
+from web.metrics import JobCollector
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 JOB: dict[str, Any] = {
@@ -130,7 +131,7 @@ def test_gpus_are_told_with_their_health() -> None:
     care = GpuCare()
     care.quarantine("GPU-aaaa", "memory did not come back", now=0.0)
     registry = CollectorRegistry()
-    registry.register(GpuCollector(lambda: inventory(machine), care))
+    registry.register(GpuCollector(lambda: inventory(machine), care.is_usable))
 
     samples = read(registry)
     sick, well = (("gpu", "GPU-aaaa"),), (("gpu", "GPU-bbbb-ccc"),)
@@ -153,6 +154,7 @@ def test_every_metric_is_documented_and_every_documented_one_exists(status: Pool
     telemetry.note_start()
     telemetry.note_end(Job(**JOB), BROKE)
     registry.register(DaemonCollector(telemetry, slots=1))
+    registry.register(JobCollector(lambda: {}, lambda: None))
     real = {}
     for name, labels in read(registry):
         base = re.sub(r"_(bucket|sum|count)$", "", name)

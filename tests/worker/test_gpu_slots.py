@@ -14,6 +14,7 @@ from support.job_world import JobWorld, job
 from support.nvml import GIB, RecordedNvml
 
 from gitlab_jobs.device_watch import DeviceWatch, read_troubles
+from runner.atomic import write_json
 from runner.gpu import inventory
 from runner.peak import Peak
 from runner.peak_store import PeakStore
@@ -112,8 +113,7 @@ def test_a_gpu_that_keeps_the_memory_is_left_alone_and_the_job_is_none_the_worse
     world.submit(whisper("a1", "meet", description=str(meeting)))
     with on_gpus([gpu("a")]) as daemon:
         daemon.await_log("job a1: infer")
-        later = json.dumps([gpu("a", used=2 * GIB)])
-        (tmp_path / "machine.json").write_text(later, encoding="utf-8")
+        write_json(tmp_path / "machine.json", [gpu("a", used=2 * GIB)])
         for other in ("one", "two"):
             (meeting / other).touch()
         assert daemon.wait() == 0, daemon.log
@@ -223,8 +223,7 @@ def test_a_kept_process_whose_gpu_memory_grows_makes_way_for_a_fresh_one(
     """Three jobs show what it takes; a fifth more after the fourth is a leak."""
 
     def hold(pid: int, used: int) -> None:
-        machine = json.dumps([gpu("a", processes=[(pid, used)])])
-        (tmp_path / "machine.json").write_text(machine, encoding="utf-8")
+        write_json(tmp_path / "machine.json", [gpu("a", processes=[(pid, used)])])
 
     names = [f"k{number}" for number in range(6)]
     jobs = [whisper(name, "keep") for name in names]

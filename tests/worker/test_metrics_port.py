@@ -71,6 +71,35 @@ def test_an_operator_sees_what_the_daemon_does(world: JobWorld, tmp_path: Path) 
     assert PROJECT not in text
 
 
+def test_the_slots_are_told_as_a_pool_of_jobs(world: JobWorld, tmp_path: Path) -> None:
+    """Who works, what waits and how long, what was started and what was replaced by which reason."""
+    gate = tmp_path / "gate"
+    world.submit(
+        job("lost", model="failing"),
+        training("slow", epochs=1, wait_in="train", gate=str(gate)),
+        training("waits", epochs=1),
+    )
+    with world.run_worker(*STEADY) as daemon:
+        url = address_of(daemon)
+        daemon.await_log("job slow: train")
+        during = scrape(url)
+        gate.touch()
+        daemon.await_log("job waits ended: completed")
+        done = "scriptorium_pool_requests_total pool=jobs result=succeeded"
+        await_true(lambda: scrape(url)[done] == 2, "the end to be counted")
+        after = scrape(url)
+
+    assert during["scriptorium_pool_workers pool=jobs state=processing"] == 1
+    assert during["scriptorium_pool_queue_depth pool=jobs"] == 1
+    assert 0 < during["scriptorium_pool_utilization_ratio pool=jobs"] <= 1
+    assert after["scriptorium_pool_queue_depth pool=jobs"] == 0
+    assert after["scriptorium_pool_requests_total pool=jobs result=failed"] == 1
+    assert after["scriptorium_pool_replacements_total pool=jobs reason=FAILED"] == 1
+    assert after["scriptorium_pool_model_load_seconds_count pool=jobs"] == 3
+    assert after["scriptorium_pool_request_duration_seconds_count pool=jobs"] == 3
+    assert after["scriptorium_pool_wait_seconds_sum pool=jobs"] > 0
+
+
 def test_only_this_machine_can_ask(world: JobWorld) -> None:
     """Unless the operator says otherwise."""
     with world.run_worker(*STEADY) as daemon:
