@@ -76,16 +76,16 @@ class BatchSettings(  # the help shows the flags of the last base first
     def state_path(self) -> Path:
         """Where the state is: in the input folder if that is one of this machine; each shard its own."""
         if self.state is not None:
-            return self.state
+            return self.state.absolute()
         name = STATE_NAME
         if self.shard:
             name = "batch_state.{}-of-{}.json".format(*self.shard_of)
-        return self._home / name
+        return self._home.absolute() / name
 
     @property
     def output_dir(self) -> Path:
         """Where results go."""
-        return self.output or self._home
+        return (self.output or self._home).absolute()
 
     @property
     def _home(self) -> Path:

@@ -103,7 +103,9 @@ def discover(place: str, *, follows_links: bool = False) -> list[Asset]:
         InputMissing: there is no such place.
     """
     found = list(
-        _remote(place) if "://" in place else _local(Path(place), follows_links=follows_links)
+        _remote(place)
+        if "://" in place
+        else _local(Path(place).absolute(), follows_links=follows_links)
     )
     return sorted(found, key=lambda asset: (-(asset.size or 0), asset.name))
 
@@ -123,7 +125,9 @@ def read_assets(path: Path, url_template: str) -> list[Asset]:
         entries = [dict(entry) for entry in content["assets"]]
         chosen = [entry for entry in entries if _is_wanted(entry)]
         assets = [
-            Asset(str(entry["id"]), str(entry.get("url") or url_template.format(**entry)))
+            Asset(
+                str(entry["id"]), _absolute(str(entry.get("url") or url_template.format(**entry)))
+            )
             for entry in reversed(chosen)
         ]
     except OSError as error:
@@ -137,6 +141,11 @@ def read_assets(path: Path, url_template: str) -> list[Asset]:
             "say where they are with --asset-url, for example s3://bucket/{id}.mp3",
         )
     return assets
+
+
+def _absolute(location: str) -> str:
+    """What a child finds as well, which works in a folder of its own."""
+    return location if "://" in location or not location else str(Path(location).absolute())
 
 
 def _is_wanted(entry: dict[str, Any]) -> bool:

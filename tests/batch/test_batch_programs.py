@@ -115,17 +115,18 @@ def test_the_device_is_not_kept_waiting_by_slow_files(place):
 
 
 def test_real_recordings_become_right_texts(tmp_path):
-    """The program itself with real weights, a vocabulary and a file that is none."""
+    """The program itself with real weights, paths as people type them, a vocabulary and a file that is none."""
     clips = [spoken_clip(name) for name in ("LJ001-0002", "LJ001-0008", "LJ001-0004")]
     place = Place(tmp_path)
     for clip in clips:
         shutil.copy(clip.path, place.input)
     (place.input / "broken.webm").write_bytes(b"nothing")
     (place.home / "map.json").write_text('{"modern": "contemporary"}')
-    command = [sys.executable, str(ROOT / "batch_entry.py"), *place.argv("-m", "tiny", "--json")]
+    typed = [word.removeprefix(f"{tmp_path}/") for word in place.argv("-m", "tiny", "--json")]
+    command = [sys.executable, str(ROOT / "batch_entry.py"), *typed]
     done = subprocess.run(
-        [*command, "--replacements", str(place.home / "map.json"), "--language", "en"],
-        capture_output=True, check=False, timeout=100,
+        [*command, "--replacements", "map.json", "--language", "en"],
+        capture_output=True, check=False, timeout=100, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 80, done.stderr.decode()
     results = [read_result(place.output / f"{clip.path.name}.json").corrected for clip in clips]
