@@ -48,13 +48,16 @@ class AtCapacity(Exception):
 class Engine:
     """Places for jobs, and the crew that works on them."""
 
-    def __init__(self, store: Store, folder: Path, places: int, on_change: Callable[[], None]):
+    def __init__(
+        self, store: Store, folder: Path, places: int, crew: Crew, on_change: Callable[[], None]
+    ) -> None:
         """Describe the engine; `start` loads the model.
 
         Args:
             store: where jobs are noted.
             folder: results and scratch go below it.
             places: jobs at once.
+            crew: who works; not started yet.
             on_change: told about every step of a job.
         """
         self._store = store
@@ -66,7 +69,7 @@ class Engine:
         self._threads = ThreadPoolExecutor(places, "job")
         self._lock = threading.Lock()
         self._active: dict[str, Watch] = {}
-        self._crew: Crew | None = None
+        self._crew = crew
         self._stages: list[Stage] = []
         self.is_draining = False
 
@@ -99,11 +102,11 @@ class Engine:
     @property
     def can_diarize(self) -> bool:
         """Whether it was started with somebody who tells speakers apart."""
-        return any(stage.name == DIARIZE for stage in self._stages)
+        return any(extra.name == DIARIZE for extra in self._crew.tasks.extras)
 
     def statuses(self) -> dict[str, PoolStatus]:
         """How the pools are, by stage."""
-        return self._crew.statuses() if self._crew is not None else {}
+        return self._crew.statuses()
 
     def fail_interrupted(self) -> None:
         """Fail what an earlier process left running."""
@@ -115,7 +118,7 @@ class Engine:
             error_message="the worker was restarted while it worked on this",
         )
 
-    def start(self, crew: Crew) -> None:
+    def start(self) -> None:
         """Load the model.
 
         Raises:
@@ -123,8 +126,7 @@ class Engine:
         """
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._scratch.mkdir(mode=0o700)
-        self._crew = crew
-        self._stages = crew.start(self._scratch)
+        self._stages = self._crew.start(self._scratch)
         self._on_change()
 
     def accept(self, job: Job, recording: Path) -> Job:
@@ -168,8 +170,7 @@ class Engine:
     def close(self) -> None:
         """Take nothing more and end the children; what still runs is interrupted."""
         self.is_draining = True
-        if self._crew is not None:
-            self._crew.close(0.0)
+        self._crew.close(0.0)
         self._threads.shutdown()
 
     def _note_stage(self, job_id: str) -> Callable[[str], None]:

@@ -66,9 +66,9 @@ def _serve(settings: WorkerSettings, store: Store, bearer: Bearer, tasks: Tasks 
     changes = Changes()
     folder: Path = settings.data_dir.resolve()
     spool = Spool(folder / "uploads", store, settings.max_file_mb * MEGABYTE)
-    engine = Engine(store, folder, settings.max_concurrent_jobs, changes.note)
-    engine.fail_interrupted()
     crew = _crew(settings, tasks)
+    engine = Engine(store, folder, settings.max_concurrent_jobs, crew, changes.note)
+    engine.fail_interrupted()
     gpus = tuple(gpu for gpu in inventory() if gpu.uuid in crew.devices)
     capacity = Capacity(engine, settings.model, gpus, spool.max_bytes, settings.ping_public)
     api = WorkerApi(store, spool, engine, changes, capacity, bearer, _registry(store, engine))
@@ -77,7 +77,7 @@ def _serve(settings: WorkerSettings, store: Store, bearer: Bearer, tasks: Tasks 
     try:
         with signals.installed(), listening(api.app(), settings.host, settings.port) as address:
             logger.info("listening on %s, loading: %s", address, crew.shown)
-            engine.start(crew)
+            engine.start()
             logger.info("ready: %s", address)
             while not signals.wants_stop and not signals.wants_drain:
                 retention.sweep()
