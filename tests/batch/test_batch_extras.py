@@ -184,9 +184,9 @@ def test_a_server_that_refuses_us_is_not_asked_for_every_file(place, key):
 def test_the_device_is_not_kept_waiting_by_what_comes_after_it(place, key):
     """Others are proofread while the model works, each at its own pace."""
     place.extras = (extra("Tag"),)
-    place.record(*(f"{n}.mp3" for n in range(10)))
-    with serving(Reply('{"changes": []}', after_s=0.5)) as server:
-        assert place.run(*refined_by(server, key), "--pack", "1", sleep_s=0.25).exit_code == 0
+    place.record(*(f"{n}.mp3" for n in range(8)))
+    with serving(Reply('{"changes": []}', after_s=0.8)) as server:
+        assert place.run(*refined_by(server, key), "--pack", "1", sleep_s=0.4).exit_code == 0
     assert place.busy_share() > 0.7  # one after the other it would be a third
 
 
@@ -236,7 +236,7 @@ def test_a_run_that_must_end_at_once_does_not_wait_for_an_answer(place, key):
         assert asked.wait(60)
         for _ in range(2):
             running.send_signal(signal.SIGTERM)
-            time.sleep(0.5)
+            time.sleep(1.0)
         running.communicate(timeout=60)  # the answer never comes
         leave.set()
     assert running.returncode == 128 + signal.SIGTERM
