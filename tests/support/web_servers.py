@@ -246,7 +246,11 @@ def program(argv: Sequence[str]) -> int:
     paths = (ROOT, TESTS)
     look = TaskSpec("support.web_tasks:LookInside", {}, paths)
     tell = Extra("diarize", TaskSpec("support.web_tasks:TellApart", {}, paths))
-    say = TaskSpec("support.web_tasks:SayWhenLet", {"diary": str(diary)}, paths)
+    say = TaskSpec(
+        "support.web_tasks:SayWhenLet",
+        {"diary": str(diary), "sleep_s": float(os.environ.get("SAY_S", "0"))},
+        paths,
+    )
     return run(load_settings(WorkerSettings, argv[1:]), Tasks(look, say, extras=(tell,)))
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import stat
 import subprocess
+import time
 
 import pytest
 from support.web_servers import await_true
@@ -194,3 +196,36 @@ def test_another_model_is_refused_before_anything_is_sent(farm):
     _, errors = (process := farm.batch("-m", "large-v3")).communicate(timeout=60)
     assert process.returncode == 69
     assert b"-m tiny" in errors
+
+
+@pytest.mark.slow
+def test_whoever_is_killed_no_recording_is_lost_or_done_over_and_over(farm):
+    """Batch, controller and worker in turn, at random moments; then the batch is run until it has nothing to do."""
+    names = [f"{n:02}.mp3" for n in range(24)]
+    farm.place.record(*names)
+    farm.worker.argv += ["--max-concurrent-jobs", "2"]
+    farm.worker.environment["SAY_S"] = "0.5"
+    farm.start()
+    chance = random.Random(7)
+    kills = 0
+    process = farm.batch("--parallel", "4")
+    for _ in range(2):
+        for server in (farm.controller, farm.worker, None):
+            kills += 1
+            await_true(lambda least=3 * kills: len(farm.began()) >= least)
+            time.sleep(chance.uniform(0.0, 0.4))
+            if server is not None:
+                server.kill()
+                server.start()
+                continue
+            process.kill()
+            process.communicate()
+            process = farm.batch("--parallel", "4")
+    process.communicate(timeout=100)
+    while process.returncode:
+        assert process.returncode == 75
+        process = farm.batch("--parallel", "4")
+        process.communicate(timeout=100)
+    assert set(farm.place.statuses().values()) == {"complete"}
+    assert len(list(farm.place.output.glob("*.srt"))) == len(names)
+    assert len(farm.began()) - len(names) <= kills * 2
