@@ -7,6 +7,7 @@ Called by bench_tts.py. Prints MiB.
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from pathlib import Path
 
@@ -30,6 +31,7 @@ def main() -> None:
     ways = {"training": Training, "training-bf16": Training, "speaking": Speaking}
     contest = ways[what](original, weights, int(frames))
     side = contest.original if who == "original" else contest.ours
+    ctypes.CDLL(None).malloc_trim(0)  # what loading left free would serve one run and not another
     before = _read("VmRSS")
     Path("/proc/self/clear_refs").write_text("5", "ascii")  # forget the peak so far
     side(narrow=what.endswith("bf16"))

@@ -10,12 +10,14 @@ from torch import Tensor, nn
 
 from benchmarks.tts_original import TOKEN_FRAMES, Original
 from pipelines.tts.stabletts.acceleration import Acceleration, accelerate
+from pipelines.tts.stabletts.config import FRAMES_PER_S
 from pipelines.tts.stabletts.flow import SamplingOptions
 from pipelines.tts.stabletts.model import Batch, Draws, StableTTS
 from pipelines.tts.stabletts.vocos import Vocos
 
 REFERENCE_FRAMES = 300
 CLIPS = 4
+VERSES = 4
 LEARNING_RATE = 1e-6  # the weights should stay what they are
 
 Weights = tuple[StableTTS, Vocos]
@@ -33,20 +35,22 @@ class Speaking:
         tokens = frames // TOKEN_FRAMES
         n_vocab, n_mels = self.model.config.n_vocab, self.model.config.n_mels
         self._x = torch.randint(0, n_vocab, (1, tokens), generator=generator)
-        self._lengths = torch.tensor([tokens])
         self._reference = torch.randn((1, n_mels, REFERENCE_FRAMES), generator=generator) - 5
         self.options = SamplingOptions()
         self.calls = 0  # of the original's velocity network
         self._theirs.decoder.estimator.register_forward_hook(self._count)
 
     @torch.inference_mode()
-    def original(self, *, narrow: bool = False, solver: str | None = "euler") -> Tensor:
-        """Return the mel `(1, m, t)`; no solver means the adaptive one."""
+    def original(
+        self, *, narrow: bool = False, solver: str | None = "euler", tokens: int | None = None
+    ) -> Tensor:
+        """Return the mel `(1, m, t)` of all tokens or the first; no solver means the adaptive one."""
         torch.manual_seed(2)
+        x = self._x[:, :tokens]
         with precision(narrow=narrow):
             out = self._theirs.synthesise(
-                self._x,
-                self._lengths,
+                x,
+                torch.tensor([x.shape[1]]),
                 self.options.steps,
                 y=self._reference,
                 solver=solver,
@@ -62,7 +66,7 @@ class Speaking:
         model = self.ready[narrow]
         with precision(narrow=narrow):
             c = model.voice(self._reference)
-            prior, _, _ = model.plan(self._x, self._lengths, c)
+            prior, _, _ = model.plan(self._x, torch.tensor([self._x.shape[1]]), c)
             # The original draws into a transposed tensor, which takes the numbers in another order.
             noise = torch.randn_like(prior.mu.transpose(1, 2).contiguous().transpose(1, 2))
             return model.render(prior, noise, self.options)
@@ -78,6 +82,34 @@ class Speaking:
         """What our users get."""
         sound: Tensor = self._our_vocoder(self.ours(narrow=narrow).float())
         return sound
+
+    @torch.inference_mode()
+    def original_verses(self) -> None:
+        """Speak verses of different lengths; it knows no batches."""
+        for tokens in self._verses():
+            self._their_vocoder(self.original(tokens=tokens))
+
+    @torch.inference_mode()
+    def our_verses(self, *, narrow: bool) -> None:
+        """Speak the same verses in one batch."""
+        lengths = torch.tensor(self._verses())
+        model = self.ready[narrow]
+        with precision(narrow=narrow):
+            c = model.voice(self._reference).expand(len(lengths), -1)
+            x = self._x.expand(len(lengths), -1)
+            prior, frames, _ = model.plan(x, lengths, c)
+            mels = model.render(prior, torch.randn(prior.mu.shape), self.options)
+        for mel, count in zip(mels.float(), frames.tolist(), strict=True):
+            self._our_vocoder(mel[None, :, :count])
+
+    @property
+    def verses_s(self) -> float:
+        """How long the verses are together."""
+        return sum(self._verses()) * TOKEN_FRAMES / FRAMES_PER_S
+
+    def _verses(self) -> list[int]:
+        """Tokens of each, the longest first."""
+        return [round(self._x.shape[1] * (1 - 0.05 * i)) for i in range(VERSES)]
 
     def _count(self, *_: object) -> None:
         self.calls += 1
