@@ -136,6 +136,7 @@ class Batch:
             redo_changed=settings.redo_changed,
             retry_failed=settings.retry_failed,
             retry_canceled=settings.retry_canceled,
+            is_remote=settings.remote,
         )
 
         def are_whole(asset: Asset) -> bool:

@@ -24,6 +24,8 @@ class Status(StrEnum):
     """It was there in an earlier run."""
 
 
+REMOTE = "remote"
+"""The execution mode of a file that a controller's worker does."""
 RETRYABLE = frozenset(
     {
         "NETWORK_ERROR",
@@ -121,6 +123,11 @@ class Record:
         """The entry as it stands in the file; what is not known is left out."""
         fields = {key: getattr(self, name) for name, key in _NAMES.items()}
         return {key: value for key, value in fields.items() if value not in (None, "", (), {})}
+
+    @property
+    def is_with_controller(self) -> bool:
+        """Whether a run has left it to a controller, which may have gone on meanwhile."""
+        return self.status is Status.RUNNING and self.execution_mode == REMOTE
 
     @property
     def is_retryable(self) -> bool:

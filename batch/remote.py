@@ -25,13 +25,11 @@ from batch.fetch import FetchFailed, local_path
 from batch.flow import POLL_S, Heard, Outcome, Warned, Write
 from batch.packing import Pack
 from batch.peer import Answered, PeerError, Stopped
-from batch.record import Record, Status
+from batch.record import REMOTE, Record
 from batch.source import Asset
 
 DEFAULT_PARALLEL = 4
 """Enough to keep a worker of one place busy while the next recordings travel."""
-REMOTE = "remote"
-"""The execution mode in a record."""
 USER_CANCELED = "USER_CANCELED"
 UNREACHABLE = "REMOTE_WORKER_UNREACHABLE"
 DISPATCH_FAILED = "REMOTE_DISPATCH_FAILED"
@@ -67,8 +65,7 @@ def begun(fresh: Record, before: Record | None) -> Record:
     """
     if (
         before is not None
-        and before.status is Status.RUNNING
-        and before.execution_mode == REMOTE
+        and before.is_with_controller
         and (before.size, before.mtime_ns) == (fresh.size, fresh.mtime_ns)
         and before.options_hash == fresh.options_hash
     ):

@@ -7,8 +7,8 @@ from dataclasses import replace
 from batch.controller import Controller
 from batch.errors import CannotRun
 from batch.peer import PeerError
-from batch.record import Record, Status
-from batch.remote import REMOTE, USER_CANCELED
+from batch.record import Status
+from batch.remote import USER_CANCELED
 from batch.session_file import session_path
 from batch.settings import BatchSettings
 from batch.state_file import StateFile
@@ -28,7 +28,9 @@ def cancel_jobs(settings: BatchSettings) -> int:
         try:
             controller.open()
             for name, record in list(state.records.items()):
-                if _is_under_way(record) and record.job_id and controller.cancel(record.job_id):
+                if not record.is_with_controller or record.job_id is None:
+                    continue
+                if controller.cancel(record.job_id):
                     count += 1
                     canceled = replace(record, status=Status.CANCELED, error_code=USER_CANCELED)
                     state.put(name, canceled)
@@ -37,7 +39,3 @@ def cancel_jobs(settings: BatchSettings) -> int:
         finally:
             controller.close()
     return count
-
-
-def _is_under_way(record: Record) -> bool:
-    return record.status is Status.RUNNING and record.execution_mode == REMOTE

@@ -5,6 +5,7 @@ complete, an output missing             make it again from the stored JSON; with
 complete, the recording changed         do it again, and say so (by size and time; with --verify by its bytes)
 complete, other options                 skip and say so, or do it again with --redo-changed
 running                                 a run was interrupted: go on behind the last finished section
+running, remote                         follow its job; one that the controller does not know is queued again
 pending                                 do it
 failed, may not happen again            do it again, a few times, later each time
 failed for good                         skip, unless --retry-failed
@@ -35,6 +36,7 @@ class Action(StrEnum):
     OPTIONS_CHANGED = "other options, done again"
     OPTIONS_KEPT = "done with other options; --redo-changed does them again"
     INTERRUPTED = "interrupted, done again"
+    FOLLOWED = "left to the controller, followed"
     CONTINUED = "interrupted, gone on with"
     RETRIED = "failed before, tried again"
     FAILED_FOR_GOOD = "failed for good; --retry-failed tries again"
@@ -62,6 +64,7 @@ class Wishes:
     redo_changed: bool = False
     retry_failed: bool = False
     retry_canceled: bool = False
+    is_remote: bool = False
 
 
 @dataclass(slots=True)
@@ -138,6 +141,8 @@ def decide(asset: Asset, record: Record | None, wishes: Wishes, outputs: Outputs
     if record.status is Status.MISSING and not record.outputs:
         return Action.NEW
     if record.status is Status.RUNNING:
+        if wishes.is_remote and record.is_with_controller:
+            return Action.FOLLOWED
         return Action.CONTINUED if outputs.is_begun(asset) else Action.INTERRUPTED
     if record.status is Status.CANCELED:
         return Action.RETRIED if wishes.retry_canceled else Action.CANCELED

@@ -74,7 +74,8 @@ def test_a_killed_batch_follows_its_jobs(farm):
     process.communicate()
     _forget_job_id(farm, "b.mp3")
     farm.let()
-    finished(farm.batch())
+    plan = finished(farm.batch())[0]
+    assert plan["reasons"] == {"left to the controller, followed": 3}
     assert sorted(farm.began()) == ["a.mp3", "b.mp3", "c.mp3"]
     assert set(farm.place.statuses().values()) == {"complete"}
 
