@@ -95,7 +95,7 @@ class ModelChoice:
     base: str
     device: str
     precision: str
-    options: Mapping[str, Option] = field(default_factory=dict)
+    options: Mapping[str, Option] = field(default_factory=dict, hash=False)  # `load_once` hashes
     batch_share: float = 1.0
     accumulation: int = 1
     checkpoints_activations: bool = False

@@ -89,6 +89,7 @@ class RecordingCallbacks:
         return self.work_dir / "training"
 
     def load_once(self, load: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        hash((arguments, tuple(options.items())))  # they are the key of what is kept
         return load(*arguments, **options)
 
     def upload_file_lfs(self, local_path: Path, remote_path: str) -> None:
