@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from transformers import Wav2Vec2BertConfig, Wav2Vec2BertForCTC
 
+from pipelines.asr.w2v2bert import attention, model
 from pipelines.asr.w2v2bert.attention import RelativeKeyAttention, look_positions_up
+from pipelines.asr.w2v2bert.config import tiny
+from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 
 
 @pytest.fixture(params=["sdpa", "eager"])
@@ -58,3 +62,33 @@ def test_only_relative_keys_are_replaced_and_weights_keep_their_names(pair):
     replaced = [m for m in faster.modules() if isinstance(m, RelativeKeyAttention)]
     assert len(replaced) == 2
     assert plain.state_dict().keys() == faster.state_dict().keys()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_size_of_the_parts_changes_no_bit(pair, dtype, monkeypatch):
+    """Head by head or all at once, in either number format."""
+    plain, faster = (network.to(dtype) for network in pair)
+    inputs = _inputs(150)
+    inputs["input_features"] = inputs["input_features"].to(dtype)
+    with torch.inference_mode():
+        expected = plain(**inputs).logits
+        for most in (1, 2 * 150 * 150 * dtype.itemsize, 1 << 30):
+            monkeypatch.setattr(attention, "CACHED_BYTES", most)
+            assert torch.equal(faster(**inputs).logits, expected)
+
+
+@pytest.mark.parametrize("has_positions", [True, False])
+def test_tiny_checkpoints_with_and_without_positions_load(tmp_path, has_positions):
+    """The preset had none at first."""
+    torch.manual_seed(0)
+    encoder = replace(tiny().encoder, relative_positions=has_positions)
+    vocabulary = Vocabulary.from_texts(["abc"])
+    stored = model.build(replace(tiny(), encoder=encoder), vocabulary)
+    stored.save(tmp_path)
+    loaded = model.load(tmp_path)
+    inputs = _inputs(40)
+    with torch.inference_mode():
+        before, after = (one.network.eval()(**inputs).logits for one in (stored, loaded))
+    assert torch.equal(before, after)
+    replaced = [m for m in loaded.network.modules() if isinstance(m, RelativeKeyAttention)]
+    assert bool(replaced) is has_positions

@@ -26,7 +26,7 @@ from pipelines.training.clips import Clip
 
 pytestmark = pytest.mark.timeout(600)  # seconds of work, minutes on a busy machine
 
-EPOCHS = 30
+EPOCHS = 26
 RATE = 16_000
 
 

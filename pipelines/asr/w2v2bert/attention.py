@@ -101,7 +101,7 @@ class RelativeKeyAttention(original.Wav2Vec2BertSelfAttention):  # type: ignore[
             hidden = _Hidden.of(mask, row)
             for first in range(0, heads, together):
                 part = (slice(row, row + 1), slice(first, first + together))
-                bias = _laid_out(by_distance[part], self.left_max_position_embeddings)
+                bias = laid_out(by_distance[part], self.left_max_position_embeddings)
                 if hidden is not None:
                     hidden.from_(bias)
                 attended = nn.functional.scaled_dot_product_attention(
@@ -134,19 +134,19 @@ class _Hidden:
 
 
 class _Diagonals(torch.autograd.Function):
-    """`_laid_out` with its derivative."""
+    """`laid_out` with its derivative."""
 
     @staticmethod
     def forward(ctx: Any, by_distance: Tensor, left: int) -> Tensor:
         ctx.left, ctx.distances = left, by_distance.shape[-1]
-        return _laid_out(by_distance, left)
+        return laid_out(by_distance, left)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         return _gathered(gradient, ctx.left, ctx.distances), None
 
 
-def _laid_out(by_distance: Tensor, left: int) -> Tensor:
+def laid_out(by_distance: Tensor, left: int) -> Tensor:
     """(…, l, p) to (…, l, l): the value of the distance from each frame to each other one.
 
     Every row is one frame to the right of the one above. In a tensor wide enough for all of
@@ -162,7 +162,7 @@ def _laid_out(by_distance: Tensor, left: int) -> Tensor:
 
 
 def _gathered(gradient: Tensor, left: int, distances: int) -> Tensor:
-    """What `_laid_out` spread, summed up again: (…, l, l) to (…, l, p)."""
+    """What `laid_out` spread, summed up again: (…, l, l) to (…, l, p)."""
     wide = nn.functional.pad(gradient, (left, distances - 1 - left))
     sums = _band(wide, distances).clone()
     sums[..., 0] = gradient.tril(-left).sum(-1)
