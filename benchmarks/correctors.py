@@ -129,7 +129,7 @@ def main() -> int:
     parser.add_argument("--corpora", type=int, default=len(CORPORA))
     parser.add_argument("--known", type=int, default=100)
     parser.add_argument("--texts", type=int, default=400)
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     print("| corpus | corrector | CER | WER | training | a verse |\n|---|---|---|---|---|---|")
