@@ -3,6 +3,7 @@
     warm    the model stays loaded (--isolation pool)
     stage   one kind of process at a time, each for all files (--isolation stage)
     cold    a fresh process with a fresh model for every file (--isolation file)
+    auto    the first pack like cold, then warm, since it fits; the second time warm at once (no flag)
 
 Whole runs, from the command to its exit code; memory is that of all its processes together.
 """
@@ -24,9 +25,11 @@ from benchmarks.whisper_weights import ctranslate2_model
 
 LOOK_EVERY_S = 0.5
 RUNS = {
-    "warm, 1 worker": ("-t", "1"),
-    "warm, 2 workers": ("-t", "2", "--pack", "4"),
-    "warm, 3 workers": ("-t", "3", "--pack", "4"),
+    "warm, 1 worker": ("-t", "1", "--isolation", "pool"),
+    "warm, 2 workers": ("-t", "2", "--isolation", "pool", "--pack", "4"),
+    "warm, 3 workers": ("-t", "3", "--isolation", "pool", "--pack", "4"),
+    "auto, 1 worker, never measured": ("-t", "1", "--pack", "4"),
+    "auto, 1 worker, measured before": ("-t", "1", "--pack", "4"),
     "stage isolation, 1 worker": ("-t", "1", "--isolation", "stage"),
     "cold, a process per file": ("-t", "1", "--isolation", "file", "--pack", "1"),
 }
@@ -45,7 +48,7 @@ def _row(name: str, flags: Sequence[str], inputs: Path, folder: Path) -> Row:
     command = [
         sys.executable, "batch_entry.py", "--input", str(inputs), "--output", str(folder / name),
         "--state", str(folder / f"{name}.json"), "-m", str(ctranslate2_model()), "--gpus", "none",
-        "--language", "en", "--follow-links", "--json", *flags,
+        "--language", "en", "--follow-links", "--json", "--cache-dir", str(folder / "learned"), *flags,
     ]  # fmt: skip
     begun = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=ROOT)
