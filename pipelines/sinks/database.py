@@ -258,7 +258,10 @@ class TranscriptDatabase:
 
 def _engine(address: str) -> Engine:
     url = make_url(address)
-    if url.drivername in ("postgresql", "postgres"):  # without a driver, an older one would be meant
+    if url.drivername in (
+        "postgresql",
+        "postgres",
+    ):  # without a driver, an older one would be meant
         url = url.set(drivername="postgresql+psycopg")
     if url.get_backend_name() != "sqlite":
         return create_engine(url, pool_pre_ping=True)

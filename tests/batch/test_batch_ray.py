@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from support.batch_runs import Place
+from support.children import until
 from support.ray_cluster import ray_cluster
 
 from batch.errors import BadUsage
@@ -45,7 +45,7 @@ def test_the_same_stages_run_on_a_cluster(place: Place, cluster: str) -> None:
     assert b'"AUDIO_UNREADABLE": 1' in said
     assert b'"CHILD_CRASH": 1' in said
     assert not list(shared.iterdir())
-    assert not actors()
+    until(lambda: not actors())
 
 
 @pytest.mark.slow
@@ -54,10 +54,7 @@ def test_a_term_finishes_what_is_in_flight_on_the_cluster(place: Place, cluster:
     place.record(*(f"{n}.mp3" for n in range(30)))
     flags = ("--pack", "1", "--parallel", "2", "--ray-address", cluster)
     process = place.start(*flags, sleep_s=0.1)
-    deadline = time.monotonic() + 100
-    while len(place.said()) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    until(lambda: len(place.said()) >= 2)
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=60)
     assert process.returncode == 75

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.object_store import object_store
@@ -13,15 +15,26 @@ from support.sentence_model import save_sentence_model
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A PostgreSQL of its own in a folder, with the extension pgvector at hand."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        import pgserver  # looks for that folder when it is imported
+    # Not below pytest's folder: as root the server runs as another user, and every pytest that starts shuts that
+    # folder to others.
+    with tempfile.TemporaryDirectory(prefix="postgres-") as home:
+        server = _started(Path(home), tmp_path_factory.mktemp("runtime"))
+        try:
+            yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        finally:
+            server.cleanup()
 
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="stop")
-    try:
-        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    finally:
-        server.cleanup()
+
+def _started(home: Path, runtime: Path) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", str(runtime))
+        import pgserver  # looks for that folder when it is imported
+        from pgserver import postgres_server
+
+        # Ten seconds for a start are its idea of patience; a busy machine needs more.
+        start = postgres_server.pg_ctl
+        patch.setattr(postgres_server, "pg_ctl", lambda *a, **k: start(*a, **{**k, "timeout": 90}))
+        return pgserver.get_server(home, cleanup_mode="stop")
 
 
 @pytest.fixture(scope="session")
