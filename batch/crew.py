@@ -241,7 +241,7 @@ def chosen_tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
         "mode": settings.mode,
         "beam": settings.beam,
         "has_words": settings.words,
-        "batch_size": 8 if device == CPU else 32,
+        "batch_size": 8 if device == CPU else 48,
     }
     vocabulary = {
         "vocabulary": _absolute(settings.vocabulary),

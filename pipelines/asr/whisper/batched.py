@@ -36,10 +36,11 @@ SHORT_S = 12.0
 """Up to this length the stricter threshold for repetition tells runaways from ordinary text."""
 SLOWEST_SPEECH = 3.0
 """Characters a second below which a prompt may have stopped the decoder at a pause."""
-TYPICAL_S = 7.5
+TYPICAL_S = 5.0
 """Window for which a full batch is meant: of longer ones fewer go together, so that memory stays the same.
 
-Verses gain from company, whole windows hardly do: two of 30 s at a time take a tenth more memory than one."""
+Verses gain from company, whole windows hardly do (measured): those go alone on a CPU, and need no more memory there
+than a plain loop does."""
 
 _Language = tuple[str | None, float]
 """A language, if it is known before decoding, and its probability."""
