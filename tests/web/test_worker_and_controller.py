@@ -73,7 +73,7 @@ def test_a_cancel_frees_the_worker_s_place(farm):
 def test_what_takes_too_long_fails_with_its_own_code(farm):
     """Running too long, waiting too long for a worker that is there, and for one that never was."""
     farm.start(
-        "--remote-worker-timeout-seconds", "3", "--remote-worker-queue-seconds", "1.5",
+        "--remote-worker-timeout-seconds", "8", "--remote-worker-queue-seconds", "1.5",
     )  # fmt: skip
     farm.hold()
     client = farm.client()
