@@ -151,12 +151,14 @@ def laid_out(by_distance: Tensor, left: int) -> Tensor:
 
     Every row is one frame to the right of the one above. In a tensor wide enough for all of
     the distances at either end, rows with a stride one longer than theirs are therefore a plain copy.
+    Beside them is what lies further off: filled in by so many rows together that it never shows between.
     """
     frames, distances = by_distance.shape[-2:]
-    frame = torch.arange(frames, device=by_distance.device)
-    column = torch.arange(frames + distances - 1, device=by_distance.device)
-    is_left = column < frame[:, None] + left
-    bias = torch.where(is_left, by_distance[..., :1], by_distance[..., -1:])
+    bias = by_distance.new_empty(*by_distance.shape[:-1], frames + distances - 1)
+    for first in range(0, frames, distances):
+        rows = slice(first, end := min(first + distances, frames))
+        bias[..., rows, :end] = by_distance[..., rows, :1]
+        bias[..., rows, end:] = by_distance[..., rows, -1:]
     _band(bias, distances).copy_(by_distance)
     return bias[..., left : left + frames]
 
