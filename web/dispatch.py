@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from batch.peer import Answered, PeerError, Unreachable
+from batch.peer import Answered, PeerError, Stopped, Unreachable
 from web.auth import new_id
 from web.following import Follower
 from web.protocol import ErrorCode, JobRequest, Status
@@ -266,6 +266,8 @@ class Dispatcher:
             return {"error_code": ErrorCode.UNREACHABLE, "error_message": str(error)}
         except Answered as error:
             return self._refused(error)
+        except Stopped:
+            return {"error_message": WAITING}
         except OSError as error:
             return failed(ErrorCode.DISPATCH_FAILED, f"the recording is gone: {error}")
         now = time.time()

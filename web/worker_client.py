@@ -32,7 +32,13 @@ class WorkerClient:
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url
-        self._peer = Peer(url, {"Authorization": f"Bearer {token}"}, connections=16)
+        self._is_closed = False
+        self._peer = Peer(
+            url,
+            {"Authorization": f"Bearer {token}"},
+            connections=16,
+            is_stopping=lambda: self._is_closed,
+        )
 
     def look(self, job_ids: Sequence[str], since: int, wait_s: float) -> Look:
         """See these jobs, at once or as soon as anything is newer than `since`.
@@ -85,5 +91,6 @@ class WorkerClient:
         return self._peer.fetch(f"/v1/jobs/{job_id}/result")
 
     def close(self) -> None:
-        """Hang up."""
+        """Hang up; a recording on its way ends with its part."""
+        self._is_closed = True
         self._peer.close()
