@@ -31,6 +31,7 @@ def ray_cluster() -> Iterator[str]:
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # one machine: the loopback interface is enough
     }
     before = {name: os.environ.get(name) for name in settings}
     os.environ.update(settings)
