@@ -192,14 +192,15 @@ def test_a_place_that_is_not_there_is_named(place):
 
 
 def test_the_old_state_file_is_understood(place):
-    """Version 1 goes by base names; what may be two files is asked about."""
+    """Version 1 goes by base names; what may be two files is asked about; its secrets do not stay in it."""
     place.record("one/talk.mp3", "two/talk.mp3", "two/other.mp3")
     old = {"files": {"other.mp3": {"uploadId": "u", "jobId": "j", "status": "failed", "executionMode": "remote"}},
-           "session": "s"}  # fmt: skip
+           "session": "secret-1", "csrfToken": "secret-2"}  # fmt: skip
     place.state_path.write_text(json.dumps(old))
     assert place.run().exit_code == 80
     assert sorted(place.said()) == ["one/talk.mp3", "two/talk.mp3"]
     assert place.statuses()["two/other.mp3"] == "failed"
+    assert "secret" not in place.state_path.read_text("utf-8")
     old["files"]["talk.mp3"] = {"status": "complete"}
     place.state_path.write_text(json.dumps(old))
     with pytest.raises(BadData, match="talk"):
