@@ -26,14 +26,13 @@ from pipelines.compute import has_native_bfloat16
 from pipelines.progress import ignore_progress
 from pipelines.training.clips import Clip
 from pipelines.tts.stabletts import align, vocabulary
-from pipelines.tts.stabletts.acceleration import accelerate, choose_acceleration
+from pipelines.tts.stabletts.acceleration import CPU_TOKENS, accelerate, choose_acceleration
 from pipelines.tts.stabletts.blocks import length_mask
 from pipelines.tts.stabletts.config import FRAMES_PER_S
 from pipelines.tts.stabletts.dataset import Limits, prepare, speech_mel
 from pipelines.tts.stabletts.flow import Prior, SamplingOptions
 from pipelines.tts.stabletts.model import StableTTS
 
-BATCH = 8
 RECORDINGS = 32
 SAME_MEL = 1e-4
 SMOOTH = 0.1
@@ -241,14 +240,15 @@ def _defaults(bench: Bench, kind: str, roughness: float) -> Row:
 
 @torch.inference_mode()
 def batching(bench: Bench) -> Iterator[Row]:
-    """Verses of like length together, against the same one by one, both ours."""
+    """As many verses of like length as a CPU is given at once, against the same one by one, both ours."""
     wide, _ = random_weights()
-    lengths = torch.tensor([round(bench.frames * (1 - 0.03 * i)) for i in range(BATCH)])
+    count = max(2, CPU_TOKENS * TOKEN_FRAMES // bench.frames)
+    lengths = torch.tensor([round(bench.frames * (1 - 0.03 * i)) for i in range(count)])
     mask = length_mask(lengths, int(lengths.max()))
     prior = Prior(
-        torch.randn(BATCH, wide.config.n_mels, mask.shape[2]) * mask,
+        torch.randn(count, wide.config.n_mels, mask.shape[2]) * mask,
         mask,
-        torch.randn(BATCH, wide.config.gin_channels),
+        torch.randn(count, wide.config.gin_channels),
         padded=True,
     )
     noise = torch.randn(prior.mu.shape)
@@ -262,7 +262,7 @@ def batching(bench: Bench) -> Iterator[Row]:
                 if largest > SAME_MEL:
                     raise AssertionError(f"a batch differs from its verses by {largest}")
             took = bench.race({"alone": alone, "together": together})
-        what = f"{BATCH} ragged verses in one batch against ours one by one, {word}"
+        what = f"{count} ragged verses in one batch against ours one by one, {word}"
         yield took.row(what, "alone", "together", 0.9)
 
 

@@ -11,6 +11,7 @@ from support.parity import array, close
 from torch import Tensor
 
 from pipelines.tts.stabletts.acceleration import (
+    CPU_TOKENS,
     Acceleration,
     accelerate,
     choose_acceleration,
@@ -53,8 +54,9 @@ def test_conditions_that_fill_their_bucket_stay_as_they_are() -> None:
 def test_a_device_gets_what_suits_it() -> None:
     """One switch and the device decide."""
     cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert choose_acceleration(cpu, compiled=False) == Acceleration()
-    assert choose_acceleration(cpu, compiled=True) == Acceleration(compile_mode="default")
+    usual = Acceleration(most_tokens=CPU_TOKENS)
+    assert choose_acceleration(cpu, compiled=False) == usual
+    assert choose_acceleration(cpu, compiled=True) == replace(usual, compile_mode="default")
     assert choose_acceleration(gpu, compiled=False) == Acceleration(joint_branches=True)
     assert choose_acceleration(gpu, compiled=True).compile_mode == "reduce-overhead"
 

@@ -1,6 +1,7 @@
 """What a device gains from, when a voice speaks many verses: one switch, `compiled`, and the device decide.
 
     always              the velocity network's weights rounded, joined and laid out once, not at every call
+    CPU                 few verses at once: many push each other out of its cache
     CPU, compiled       the velocity network as C++ of its own; needs the machine's compiler
     GPU                 both guidance branches in one batch (two half-filled kernels cost as much as a full one)
     GPU, compiled       also graphs that are replayed without the host; a graph has one size, so lengths are
@@ -23,6 +24,8 @@ from pipelines.tts.stabletts.flow import Prior
 from pipelines.tts.stabletts.model import StableTTS
 
 BUCKET_FRAMES = 64
+CPU_TOKENS = 1_000
+"""About four verses of seven seconds; eight took an eighth longer than one by one, four as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Acceleration:
 
     joint_branches: bool = False
     bucket_frames: int = 1
+    most_tokens: int | None = None
+    """That are worth speaking at once."""
     compile_mode: str | None = None
     """Of `torch.compile`; None leaves the network as it is."""
 
@@ -38,7 +43,8 @@ class Acceleration:
 def choose_acceleration(device: torch.device, *, compiled: bool) -> Acceleration:
     """Return what suits a device."""
     if device.type != "cuda":
-        return Acceleration(compile_mode="default" if compiled else None)
+        mode = "default" if compiled else None
+        return Acceleration(most_tokens=CPU_TOKENS, compile_mode=mode)
     if not compiled:
         return Acceleration(joint_branches=True)
     return Acceleration(

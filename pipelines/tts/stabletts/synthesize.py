@@ -115,6 +115,8 @@ class Speaker:
         self._symbols_per_s = voice.facts.get("symbols_per_s")
         self._how = choose_acceleration(self._device, compiled=self.config.compiled)
         self._model = accelerate(voice.model.to(self._device).eval(), self._how, self._dtype)
+        usual = self.config.tokens_per_batch
+        self._tokens_per_batch = min(usual, self._how.most_tokens or usual)
         joint = self._how.joint_branches
         self._sampling = replace(self.config.sampling, joint_branches=joint)
         with torch.inference_mode():
@@ -174,7 +176,7 @@ class Speaker:
         pieces = [(task, number) for task in tasks for number in range(len(task.pieces))]
         lengths = [len(task.pieces[number]) for task, number in pieces]
         ready: defaultdict[str, dict[int, Tensor]] = defaultdict(dict)
-        for batch in plan_batches(lengths, self.config.tokens_per_batch).batches:
+        for batch in plan_batches(lengths, self._tokens_per_batch).batches:
             progress("Working through the verses")
             chosen = [pieces[index] for index in batch]
             for (task, number), mel in zip(chosen, self._mels(chosen, attempt), strict=True):
