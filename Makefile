@@ -59,7 +59,7 @@ format: $(STAMP) ## rewrite the sources in house style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-tts: $(STAMP) ## speech synthesis against the original: ORIGINAL=its checkout, PYTHONPATH=what it imports
+bench-tts: $(STAMP) ## speech synthesis against the original: ORIGINAL=its checkout, PYTHONPATH=what it imports, ARGS="--only speaking"
 	$(BIN)/python -m benchmarks.bench_tts $(ORIGINAL) $(ARGS)
 
 bench-runner: $(STAMP) ## what the process engine costs and gives, one table
