@@ -41,9 +41,9 @@ def main(argv: Sequence[str]) -> int:
 
 def transcribe(settings: BatchSettings) -> int:
     """Run the batch and tell whoever wants to know."""
-    from batch import notice
-    from batch.display import Display
     from batch.loop import Batch
+    from batch.reporting import notice
+    from batch.reporting.display import Display
     from pipelines.errors import PipelineError
     from runner.signals import Signals
 
@@ -66,7 +66,7 @@ def transcribe(settings: BatchSettings) -> int:
 
 def cancel_remote(argv: Sequence[str]) -> int:
     """End the jobs that a stopped batch left to its controller; the flags are the batch's."""
-    from batch.remote_cancel import cancel_jobs
+    from batch.remote.cancel import cancel_jobs
 
     count = cancel_jobs(load_settings([*argv, "--remote"]))
     print(f"{count} jobs canceled; --retry-canceled would do them.")
@@ -75,7 +75,7 @@ def cancel_remote(argv: Sequence[str]) -> int:
 
 def merge_states(argv: Sequence[str]) -> int:
     """Join the states of shards into one."""
-    from batch.shards import merge
+    from batch.state.shards import merge
 
     parser = argparse.ArgumentParser(prog=f"{PROGRAM} merge", description=merge_states.__doc__)
     parser.add_argument("--state", type=Path, required=True, help="the joined state")
@@ -88,8 +88,8 @@ def merge_states(argv: Sequence[str]) -> int:
 
 def search_transcripts(argv: Sequence[str]) -> int:
     """Find the passages nearest in meaning, or those with certain words."""
-    from batch.search import Search, find, shown
-    from batch.sink_settings import DATABASE_NAME
+    from batch.flags.sinks import DATABASE_NAME
+    from batch.sinks.search import Search, find, shown
 
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} search", description=search_transcripts.__doc__

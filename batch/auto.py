@@ -19,7 +19,7 @@ import psutil
 from batch.crew import Crew
 from batch.flow import Flow, Outcome
 from batch.memory import PEAKS_FILE, device_name
-from batch.packing import Pack
+from batch.recordings.packing import Pack
 from batch.settings import BatchSettings
 from batch.staged import StagedFlow
 from runner.gpu import inventory

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import CannotRun
-from batch.extras import Extra, chosen_extras
 from batch.flow import Stage
 from batch.memory import device_name
 from batch.settings import BatchSettings
+from batch.stages.extras import Extra, chosen_extras
 from gitlab_jobs.model_source import ModelUnavailable, resolve_model
 from gitlab_jobs.settings import FamilySettings, WhisperSettings
 from runner.errors import PoolClosed
@@ -221,7 +221,7 @@ def chosen_tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
     Raises:
         CannotRun: a model that is not here and cannot be fetched.
     """
-    decode = _spec("batch.tasks:Decode", {"longest_s": settings.max_hours * 3600})
+    decode = _spec("batch.stages.tasks:Decode", {"longest_s": settings.max_hours * 3600})
     if settings.engine == "whisper.cpp":
         options = {
             "model": settings.model,
@@ -229,7 +229,7 @@ def chosen_tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
             "language": settings.language,
             "beam": settings.beam,
         }
-        return Tasks(decode, _spec("batch.whisper_cpp:WhisperCpp", options), is_command=True)
+        return Tasks(decode, _spec("batch.stages.whisper_cpp:WhisperCpp", options), is_command=True)
     engine = {
         "name": settings.engine,
         "model": _model(settings, device),
@@ -255,11 +255,13 @@ def chosen_tasks(settings: BatchSettings, device: str, threads: int) -> Tasks:
         "learned": learned,
     }
     library = _LIBRARIES.get(settings.engine)
-    return Tasks(decode, _spec("batch.tasks:Transcribe", options, *([library] if library else [])))
+    return Tasks(
+        decode, _spec("batch.stages.tasks:Transcribe", options, *([library] if library else []))
+    )
 
 
 def _spec(name: str, options: Mapping[str, Any], *libraries: str) -> TaskSpec:
-    preload = ("batch.tasks", *libraries)
+    preload = ("batch.stages.tasks", *libraries)
     return TaskSpec(name, options, import_paths=(ROOT,), preload=preload)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from batch.crew import Crew, Tasks, choose_crew
 from batch.errors import CannotRun
-from batch.remote_crew import RemoteCrew
+from batch.remote.crew import RemoteCrew
 from batch.settings import BatchSettings
 
 if TYPE_CHECKING:

@@ -22,10 +22,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from batch.fetch import FetchFailed, brought
 from batch.kept import SectionStore
-from batch.packing import Pack
-from batch.source import Asset
+from batch.recordings.fetch import FetchFailed, brought
+from batch.recordings.packing import Pack
+from batch.recordings.source import Asset
 from runner.errors import NoWorker, PoolClosed, RunnerError
 from runner.executor import Executor
 from runner.frames import JsonObject

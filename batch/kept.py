@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
-from batch.source import Asset
+from batch.recordings.source import Asset
 from pipelines.asr.whisper.transcript import Transcript
 from pipelines.whole_file import write_whole
 

@@ -18,31 +18,31 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from batch.after import AfterWriting, opened
 from batch.auto import Auto, Experience
 from batch.crew import Crew, Tasks
 from batch.crews import crew_for
-from batch.display import Display
 from batch.errors import BadData
+from batch.flags.stages import wanted_steps
 from batch.flow import POLL_S, Flow, Outcome
 from batch.kept import SectionStore
-from batch.metrics import metrics_served
-from batch.packing import Pack, pack
-from batch.record import Record, Status
-from batch.remote import USER_CANCELED, begun
-from batch.remote_crew import RemoteCrew
-from batch.resume import Outputs, Plan, Wishes, make_plan
+from batch.outputs.after import AfterWriting, opened
+from batch.outputs.writing import Writer
+from batch.recordings.packing import Pack, pack
+from batch.recordings.source import Asset, discover, read_assets
+from batch.remote.crew import RemoteCrew
+from batch.remote.flow import USER_CANCELED, begun
+from batch.reporting.display import Display
+from batch.reporting.metrics import metrics_served
+from batch.reporting.tally import Tally
 from batch.settings import BatchSettings
-from batch.shards import shard
-from batch.sink_work import SinkWork
-from batch.sinks import Sinks
-from batch.source import Asset, discover, read_assets
-from batch.stage_settings import wanted_steps
+from batch.sinks.delivery import Sinks
+from batch.sinks.work import SinkWork
 from batch.staged import StagedFlow
-from batch.state_file import StateFile, read_state
-from batch.tally import Tally
-from batch.twins import Twin, apart, known_hash, outcomes
-from batch.writing import Writer
+from batch.state.file import StateFile, read_state
+from batch.state.record import Record, Status
+from batch.state.resume import Outputs, Plan, Wishes, make_plan
+from batch.state.shards import shard
+from batch.state.twins import Twin, apart, known_hash, outcomes
 from pipelines.asr.whisper.outputs import Result
 from runner.signals import Signals
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from batch.crew import CPU, LEAST_TIMEOUT_S, WAITING_PACKS, Tasks, chosen_tasks, counted, timeout_s
 from batch.errors import CannotRun
-from batch.extras import chosen_extras
 from batch.flow import Stage
 from batch.settings import BatchSettings
+from batch.stages.extras import chosen_extras
 from runner.errors import PoolClosed
 from runner.pool import Pool, PoolOptions
 from runner.ray_cluster import Node, connected, nodes, unseen

@@ -19,11 +19,11 @@ from pydantic_settings import (
 )
 
 from batch.errors import BadUsage
-from batch.ray_settings import RaySettings, ray_problem
-from batch.remote_settings import RemoteSettings, remote_problem
-from batch.run_settings import FORMATS, STATE_NAME, RunSettings
-from batch.sink_settings import SinkSettings
-from batch.stage_settings import StageSettings, stage_options, stage_problem
+from batch.flags.ray import RaySettings, ray_problem
+from batch.flags.remote import RemoteSettings, remote_problem
+from batch.flags.run import FORMATS, STATE_NAME, RunSettings
+from batch.flags.sinks import SinkSettings
+from batch.flags.stages import StageSettings, stage_options, stage_problem
 
 _SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 

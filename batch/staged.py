@@ -28,8 +28,8 @@ from batch.flow import (
     written,
 )
 from batch.kept import SectionStore
-from batch.packing import Pack
-from batch.source import Asset
+from batch.recordings.packing import Pack
+from batch.recordings.source import Asset
 from runner.errors import NoWorker
 from runner.peak import Peak
 from runner.stages import FileResult, Stage, StageWorkflow

@@ -19,8 +19,8 @@ from typing import Any
 
 from batch.crew import Crew
 from batch.flow import Flow, Stage
-from batch.packing import Pack
-from batch.source import Asset
+from batch.recordings.packing import Pack
+from batch.recordings.source import Asset
 from runner.errors import PoolClosed
 from runner.frames import JsonObject
 from runner.stats import PoolStatus
@@ -225,7 +225,7 @@ class Engine:
 
 
 def _wishes(options: JobOptions, folder: Path) -> JsonObject:
-    """How this job wants to be heard, for `batch.tasks:Transcribe`."""
+    """How this job wants to be heard, for `batch.stages.tasks:Transcribe`."""
     vocabulary = None
     if options.vocabulary is not None:
         path = folder / "whisper_vocabulary.json"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from batch.flow import Heard, Outcome
-from batch.source import Asset
+from batch.recordings.source import Asset
 from pipelines.asr.diarize.turns import Turn
 from pipelines.asr.whisper.corrections import Corrector
 from pipelines.asr.whisper.outputs import FORMATS, Result

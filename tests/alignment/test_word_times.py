@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2ForCTC
 
-from batch.enriching import Align
+from batch.stages.enriching import Align
 from pipelines.asr.w2v2bert.vocabulary import Vocabulary
 from pipelines.asr.whisper.transcript import Segment, Transcript, Word
 from pipelines.asr.word_times import SAMPLE_RATE_HZ, WordAligner

@@ -18,10 +18,10 @@ from support.http_stub import HttpStub, Reply, Request
 from support.object_store import object_store
 from support.relay import Relay
 
-from batch import fetch
-from batch.addresses import reader
 from batch.errors import InputMissing
-from batch.source import Asset, discover
+from batch.recordings import fetch
+from batch.recordings.addresses import reader
+from batch.recordings.source import Asset, discover
 
 LARGE = bytes(range(256)) * 12_000
 """Three megabytes."""

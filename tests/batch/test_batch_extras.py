@@ -16,8 +16,8 @@ from support.http_stub import Reply as HttpReply
 from support.llm_server import LanguageModelServer, Reply, changes, serving
 
 from batch.errors import BadUsage, CannotRun
-from batch.extras import chosen_extras
 from batch.settings import load_settings
+from batch.stages.extras import chosen_extras
 from pipelines.asr.diarize.turns import from_rttm
 from pipelines.asr.whisper.outputs import read_result
 

@@ -8,7 +8,7 @@ import numpy as np
 import soundfile
 from support.speech import spoken_clip
 
-from batch import tasks
+from batch.stages import tasks
 from pipelines.asr.whisper.engine import Listening
 from pipelines.asr.whisper.transcript import Transcript
 

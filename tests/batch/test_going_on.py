@@ -15,11 +15,11 @@ from support import batch_long
 from support.batch_runs import Place
 from support.speech import spoken_clip
 
-from batch import record
 from batch.kept import KeptSections, SectionStore
-from batch.record import Record, Status
-from batch.resume import Action, Outputs, Wishes, decide, make_plan
-from batch.source import Asset
+from batch.recordings.source import Asset
+from batch.state import record
+from batch.state.record import Record, Status
+from batch.state.resume import Action, Outputs, Wishes, decide, make_plan
 from pipelines.asr.whisper.transcript import nothing_heard
 
 

@@ -7,7 +7,7 @@ import json
 from support.http_stub import HttpStub, Reply
 from support.mail_server import mail_server
 
-from batch import notice
+from batch.reporting import notice
 
 REPORT = {
     "complete": 3, "total": 4, "failed": 1, "flagged": 0, "audio_s": 7200.0, "elapsed_s": 60.0,

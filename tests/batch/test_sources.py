@@ -16,11 +16,11 @@ from support.batch_runs import Place
 from support.hostile_media import silent_wave, write_hostile_media, write_unending_media
 from support.http_stub import HttpStub, Reply
 
-from batch import fetch
 from batch.errors import InputMissing
-from batch.packing import pack
-from batch.shards import shard
-from batch.source import Asset, discover
+from batch.recordings import fetch
+from batch.recordings.packing import pack
+from batch.recordings.source import Asset, discover
+from batch.state.shards import shard
 
 
 def test_a_folder_is_read_the_largest_first_and_never_in_circles(tmp_path):

@@ -8,10 +8,10 @@ import shutil
 import pytest
 
 from batch.errors import BadData, Locked
-from batch.record import Record, Status
-from batch.resume import Action, Outputs, Wishes, decide
-from batch.source import Asset
-from batch.state_file import StateFile, read_state
+from batch.recordings.source import Asset
+from batch.state.file import StateFile, read_state
+from batch.state.record import Record, Status
+from batch.state.resume import Action, Outputs, Wishes, decide
 
 DONE = Record(Status.COMPLETE, "a.mp3", 10, 5, 1, outputs=("a.mp3.txt",), options_hash="x")
 

@@ -24,8 +24,8 @@ from support.batch_runs import Place
 from support.slow_source import busy_share
 
 from batch.crew import ROOT
-from batch.record import Record, Status
-from batch.state_file import StateFile, read_state
+from batch.state.file import StateFile, read_state
+from batch.state.record import Record, Status
 from pipelines.asr.whisper.outputs import read_result
 
 POLL_S = 0.005

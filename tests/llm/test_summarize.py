@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.tiny_language_model import save_language_model
 
-from batch.enriching import Summarize
+from batch.stages.enriching import Summarize
 from pipelines.asr.whisper.transcript import nothing_heard
 from pipelines.errors import EmptyCorpus, ModelNotFound, PipelineError
 from pipelines.llm.summarize import SummaryTask

@@ -6,9 +6,9 @@ import json
 import os
 from pathlib import Path
 
-from batch.enriching import Enrichment, Waiting
-from batch.extras import Extra
-from batch.tasks import Told, write_transcript
+from batch.stages.enriching import Enrichment, Waiting
+from batch.stages.extras import Extra
+from batch.stages.tasks import Told, write_transcript
 from pipelines.asr.diarize.turns import Turn
 from pipelines.asr.whisper.speakers import with_speakers
 from pipelines.errors import PipelineError

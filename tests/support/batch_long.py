@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from support.batch_runs import TESTS
 
 from batch.crew import ROOT, Tasks
-from batch.display import Display
 from batch.loop import Batch
+from batch.reporting.display import Display
 from batch.settings import load_settings
 from runner.signals import Signals
 from runner.task import TaskSpec
@@ -38,8 +38,8 @@ def _tasks() -> Tasks:
         "vocabulary": {"vocabulary": None, "replacements": None},
         "section_s": SECTION_S,
     }
-    transcribe = TaskSpec("batch.tasks:Transcribe", options, (ROOT,))
-    return Tasks(TaskSpec("batch.tasks:Decode", {}, (ROOT,)), transcribe)
+    transcribe = TaskSpec("batch.stages.tasks:Transcribe", options, (ROOT,))
+    return Tasks(TaskSpec("batch.stages.tasks:Decode", {}, (ROOT,)), transcribe)
 
 
 def _program(argv: Sequence[str]) -> int:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import IO
 
 from batch.crew import ROOT, Tasks
-from batch.display import Display
-from batch.extras import Extra
 from batch.loop import Batch, Ended
+from batch.reporting.display import Display
 from batch.settings import load_settings
+from batch.stages.extras import Extra
 from runner.signals import Signals
 from runner.task import TaskSpec
 
@@ -127,7 +127,9 @@ def tasks(diary: Path, sleep_s: float, *, is_light: bool = False) -> Tasks:
 
 def real_decoder(chosen: Tasks, longest_s: float) -> Tasks:
     """The same with real decoding, of so much at most."""
-    return replace(chosen, decode=TaskSpec("batch.tasks:Decode", {"longest_s": longest_s}, (ROOT,)))
+    return replace(
+        chosen, decode=TaskSpec("batch.stages.tasks:Decode", {"longest_s": longest_s}, (ROOT,))
+    )
 
 
 def program(argv: Sequence[str]) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batch import tasks
+from batch.stages import tasks
 from pipelines.asr.whisper.engine import EngineInfo, Listening
 from pipelines.asr.whisper.transcript import Transcript, nothing_heard
 

@@ -19,7 +19,7 @@ import requests
 from support.batch_runs import TESTS, Place
 
 from batch.crew import ROOT, Tasks
-from batch.extras import Extra
+from batch.stages.extras import Extra
 from runner.task import TaskSpec
 from web.settings import WorkerSettings, load_settings
 from web.worker import run

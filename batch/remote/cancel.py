@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from batch.controller import Controller
 from batch.errors import CannotRun
 from batch.peer import PeerError
-from batch.record import Status
-from batch.remote import USER_CANCELED
-from batch.session_file import session_path
+from batch.remote.controller import Controller
+from batch.remote.flow import USER_CANCELED
+from batch.remote.session_file import session_path
 from batch.settings import BatchSettings
-from batch.state_file import StateFile
+from batch.state.file import StateFile
+from batch.state.record import Status
 
 
 def cancel_jobs(settings: BatchSettings) -> int:

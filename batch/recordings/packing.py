@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from batch.source import Asset
+from batch.recordings.source import Asset
 
 MOST_FILES = 32
 MOST_BYTES = 8 << 20

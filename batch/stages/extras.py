@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from batch.errors import CannotRun
+from batch.flags.stages import speaker_count
 from batch.settings import BatchSettings
-from batch.stage_settings import speaker_count
 from gitlab_jobs.model_source import ModelUnavailable, local_base
 from runner.task import TaskSpec
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,10 @@ def chosen_extras(settings: BatchSettings) -> tuple[Extra, ...]:
 
 
 def _extra(name: str, task: str, options: Mapping[str, Any], *libraries: str) -> Extra:
-    preload = ("batch.enriching", *libraries)
-    spec = TaskSpec(f"batch.enriching:{task}", options, import_paths=(_ROOT,), preload=preload)
+    preload = ("batch.stages.enriching", *libraries)
+    spec = TaskSpec(
+        f"batch.stages.enriching:{task}", options, import_paths=(_ROOT,), preload=preload
+    )
     return Extra(name, spec)
 
 

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from batch.flow import POLL_S, Warned
+from batch.recordings.source import Asset
 from batch.settings import BatchSettings
-from batch.source import Asset
 from pipelines.asr.whisper.outputs import Result
 from pipelines.errors import PipelineError
 from runner.errors import PoolClosed
@@ -102,7 +102,7 @@ def opened(settings: BatchSettings) -> Iterator[tuple[AfterWriting, ...]]:
     with ExitStack() as stack:
         after: list[AfterWriting] = []
         if settings.refine:
-            from batch.refining import refining  # its libraries are not loaded for nothing
+            from batch.outputs.refining import refining  # its libraries are not loaded for nothing
 
             after.append(stack.enter_context(refining(settings)))
         yield tuple(after)

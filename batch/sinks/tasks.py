@@ -10,7 +10,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from batch.handed import Handed
+from batch.sinks.handed import Handed
 from pipelines.errors import PipelineError
 from pipelines.sinks.database import Encoder, TranscriptDatabase
 

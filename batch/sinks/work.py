@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from batch.display import Display
-from batch.record import Status
-from batch.sinks import Sinks
-from batch.source import Asset
-from batch.state_file import StateFile
-from batch.tally import Tally
+from batch.recordings.source import Asset
+from batch.reporting.display import Display
+from batch.reporting.tally import Tally
+from batch.sinks.delivery import Sinks
+from batch.state.file import StateFile
+from batch.state.record import Status
 
 POLL_S = 0.2
 

@@ -21,8 +21,8 @@ from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from batch.record import Record, Status
-from batch.source import Asset
+from batch.recordings.source import Asset
+from batch.state.record import Record, Status
 
 
 class Action(StrEnum):

@@ -18,8 +18,8 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from batch.addresses import Reader, reader
-from batch.source import Asset
+from batch.recordings.addresses import Reader, reader
+from batch.recordings.source import Asset
 
 TRIES = 4
 LONGEST_WAIT_S = 30.0

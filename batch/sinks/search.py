@@ -17,7 +17,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from batch.errors import BadUsage, CannotRun, InputMissing
-from batch.sink_steps import sentence_model_folder
+from batch.sinks.steps import sentence_model_folder
 from pipelines.errors import PipelineError
 from pipelines.sinks.database import Encoder, Hit, TranscriptDatabase
 

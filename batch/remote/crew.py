@@ -9,12 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from batch.controller import Controller
 from batch.errors import CannotRun
 from batch.flow import Write
 from batch.peer import PeerError
-from batch.remote import Keeping, RemoteFlow, Wanted
-from batch.session_file import session_path
+from batch.remote.controller import Controller
+from batch.remote.flow import Keeping, RemoteFlow, Wanted
+from batch.remote.session_file import session_path
 from batch.settings import BatchSettings
 from pipelines.asr.whisper.vocabulary import Vocabulary
 from runner.stats import PoolStatus

@@ -19,8 +19,8 @@ from rich.live import Live
 from rich.table import Table
 
 from batch.flow import Outcome, Warned
-from batch.sinks import Stored
-from batch.tally import Tally
+from batch.reporting.tally import Tally
+from batch.sinks.delivery import Stored
 from runner.stats import PoolStatus
 
 PLAIN_EVERY_S = 10.0

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path, PurePosixPath
 
-from batch.after import AfterWriting, attempt_all
 from batch.flow import Heard, Outcome, Warned
+from batch.outputs.after import AfterWriting, attempt_all
+from batch.recordings.source import Asset
 from batch.settings import BatchSettings
-from batch.source import Asset
 from pipelines.asr.diarize.turns import Turn
 from pipelines.asr.whisper.corrections import Corrector
 from pipelines.asr.whisper.outputs import (

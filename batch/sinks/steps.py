@@ -14,10 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from batch.errors import CannotRun
-from batch.flow import Warned
-from batch.handed import Handed
-from batch.settings import BatchSettings
-from batch.sink_settings import (
+from batch.flags.sinks import (
     DATABASE,
     EMBEDDINGS,
     ENTITIES,
@@ -25,6 +22,9 @@ from batch.sink_settings import (
     database_of,
     sentence_model_of,
 )
+from batch.flow import Warned
+from batch.settings import BatchSettings
+from batch.sinks.handed import Handed
 from gitlab_jobs.model_source import ModelUnavailable, local_base
 from pipelines.sinks.record import SinkFailed
 from runner.executors import Site, warm_executor
@@ -32,7 +32,7 @@ from runner.frames import JsonObject
 from runner.pool import Pool
 from runner.task import TaskSpec
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STORE_TIMEOUT_S = 900.0
 
 
@@ -151,7 +151,7 @@ class ArchiveStep:
             if self._pool is None:
                 self._scratch.mkdir(parents=True, exist_ok=True)
                 options = {"database": self._database, "model": self._model()}
-                task = TaskSpec("batch.sink_tasks:Archive", options, import_paths=(ROOT,))
+                task = TaskSpec("batch.sinks.tasks:Archive", options, import_paths=(ROOT,))
                 # The child has a home of its own; where a password is kept is no secret.
                 keys = os.environ.get("PGPASSFILE", str(Path.home() / ".pgpass"))
                 site = Site(self._scratch, environment={"PGPASSFILE": keys})

@@ -16,8 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from batch.addresses import listed
 from batch.errors import BadData, CannotRun, InputMissing
+from batch.recordings.addresses import listed
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from batch.fetch import content_hash
 from batch.flow import Outcome
-from batch.record import Record, Status
-from batch.source import Asset
+from batch.recordings.fetch import content_hash
+from batch.recordings.source import Asset
+from batch.state.record import Record, Status
 
 Copy = Callable[[Asset, str], Outcome]
 """Gives a recording the outputs of the file of that name; raises `OSError`."""

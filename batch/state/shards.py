@@ -9,9 +9,9 @@ import heapq
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from batch.record import Record, Status
-from batch.source import Asset
-from batch.state_file import StateFile, read_state
+from batch.recordings.source import Asset
+from batch.state.file import StateFile, read_state
+from batch.state.record import Record, Status
 
 TYPICAL_BYTES = 1 << 20
 """For a file of unknown size."""

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 from batch.errors import BadData, CannotCreate, Locked
-from batch.record import Record
+from batch.state.record import Record
 
 SCHEMA = "batch-state"
 VERSION = 2
 _NOT_KEPT = frozenset({"options", "updatedAt", "session", "csrfToken"})
-"""Written anew, or, as secrets of version 1, not any more: see `batch.session_file`."""
+"""Written anew, or, as secrets of version 1, not any more: see `batch.remote.session_file`."""
 CHECKPOINT_CHANGES = 500
 CHECKPOINT_S = 30.0
 CHECKPOINT_SHARE = 0.05

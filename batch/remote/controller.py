@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from batch.peer import Answered, Peer, Sent
-from batch.session_file import Session, read_session, write_session
+from batch.remote.session_file import Session, read_session, write_session
 
 FINAL = frozenset({"complete", "failed", "canceled"})
 WAIT_S = 5.0

@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from batch.display import report_lines
+from batch.reporting.display import report_lines
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from batch.tasks import Told, write_transcript
+from batch.stages.tasks import Told, write_transcript
 from pipelines.asr.diarize.port import LONGEST_S, Diariser, open_diariser
 from pipelines.asr.diarize.turns import SpeakerCount
 from pipelines.asr.whisper.speakers import with_speakers

@@ -15,11 +15,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from batch.after import AfterWriting
 from batch.errors import CannotRun, InputMissing
+from batch.flags.stages import endpoint_of
+from batch.outputs.after import AfterWriting
+from batch.recordings.source import Asset
 from batch.settings import BatchSettings
-from batch.source import Asset
-from batch.stage_settings import endpoint_of
 from pipelines.asr.whisper.outputs import FORMATS, Result
 from pipelines.errors import PipelineError
 from pipelines.llm.corrections import correct_subtitles

@@ -19,12 +19,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from batch.flags.sinks import DATABASE, ENTITIES, UPLOAD, asset_id_of, marks
 from batch.flow import Warned
-from batch.handed import Handed
+from batch.recordings.source import Asset
 from batch.settings import BatchSettings
-from batch.sink_settings import DATABASE, ENTITIES, UPLOAD, asset_id_of, marks
-from batch.sink_steps import Step, chosen_steps
-from batch.source import Asset
+from batch.sinks.handed import Handed
+from batch.sinks.steps import Step, chosen_steps
 from pipelines.errors import PipelineError
 from runner.errors import RunnerError
 

@@ -20,13 +20,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from batch.controller import FINAL, Controller
-from batch.fetch import FetchFailed, local_path
 from batch.flow import POLL_S, Heard, Outcome, Warned, Write
-from batch.packing import Pack
 from batch.peer import Answered, PeerError, Stopped
-from batch.record import REMOTE, Record
-from batch.source import Asset
+from batch.recordings.fetch import FetchFailed, local_path
+from batch.recordings.packing import Pack
+from batch.recordings.source import Asset
+from batch.remote.controller import FINAL, Controller
+from batch.state.record import REMOTE, Record
 
 DEFAULT_PARALLEL = 4
 """Enough to keep a worker of one place busy while the next recordings travel."""

@@ -1,6 +1,6 @@
 """The transcribing stage as an external program: whisper.cpp, one process per recording.
 
-Takes and returns what `batch.tasks.Transcribe` does; runs in a thread, since the work is the program's.
+Takes and returns what `batch.stages.tasks.Transcribe` does; runs in a thread, since the work is the program's.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import shutil
 import wave
 from pathlib import Path
 
-from batch.tasks import Told, write_transcript
+from batch.stages.tasks import Told, write_transcript
 from pipelines.asr.whisper.command import PROGRAMS, arguments, read_output
 from pipelines.asr.whisper.engine import SAMPLE_RATE_HZ
 from pipelines.audio.stored import SAMPLE_BYTES

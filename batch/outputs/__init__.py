@@ -1,0 +1,1 @@
+"""The files that a recording becomes: written, made again, and what is done with them afterwards."""

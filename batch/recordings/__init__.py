@@ -1,0 +1,1 @@
+"""What a batch is about: recordings named, found, brought here, and packed together."""

@@ -1,0 +1,1 @@
+"""A batch whose recordings another machine transcribes: everything that knows a controller."""
