@@ -7,11 +7,10 @@ from dataclasses import replace
 from batch.errors import CannotRun
 from batch.peer import PeerError
 from batch.remote.controller import Controller
-from batch.remote.flow import USER_CANCELED
 from batch.remote.session_file import session_path
 from batch.settings import BatchSettings
 from batch.state.file import StateFile
-from batch.state.record import Status
+from batch.state.record import USER_CANCELED, Status
 
 
 def cancel_jobs(settings: BatchSettings) -> int:

@@ -26,11 +26,10 @@ from batch.recordings.fetch import FetchFailed, local_path
 from batch.recordings.packing import Pack
 from batch.recordings.source import Asset
 from batch.remote.controller import FINAL, Controller
-from batch.state.record import REMOTE, Record
+from batch.state.record import Record
 
 DEFAULT_PARALLEL = 4
 """Enough to keep a worker of one place busy while the next recordings travel."""
-USER_CANCELED = "USER_CANCELED"
 UNREACHABLE = "REMOTE_WORKER_UNREACHABLE"
 DISPATCH_FAILED = "REMOTE_DISPATCH_FAILED"
 _FOR_GOOD = frozenset({413, 422})
@@ -56,21 +55,6 @@ class Keeping(Protocol):
 
     def put(self, name: str, record: Record) -> None:
         """Note something new."""
-
-
-def begun(fresh: Record, before: Record | None) -> Record:
-    """The record of a file that begins: as an interrupted run left it, if its job can be followed.
-
-    The number of attempts is part of the job's key, so that a followed file finds the same job.
-    """
-    if (
-        before is not None
-        and before.is_with_controller
-        and (before.size, before.mtime_ns) == (fresh.size, fresh.mtime_ns)
-        and before.options_hash == fresh.options_hash
-    ):
-        return before
-    return replace(fresh, execution_mode=REMOTE)
 
 
 class RemoteFlow:

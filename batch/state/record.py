@@ -26,6 +26,8 @@ class Status(StrEnum):
 
 REMOTE = "remote"
 """The execution mode of a file that a controller's worker does."""
+USER_CANCELED = "USER_CANCELED"
+"""The code of a file whose job somebody has canceled."""
 RETRYABLE = frozenset(
     {
         "NETWORK_ERROR",
