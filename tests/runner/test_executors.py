@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.children import TESTS_DIR
+from support.pools import recite
 
 from runner.errors import PoolClosed, TaskFailed
 from runner.executor import Executor
@@ -21,11 +21,6 @@ from runner.zygote_launch import ZygoteLauncher
 Make = Callable[[TaskSpec], Executor]
 KINDS = ("inline", "warm", "fresh", "fresh from a zygote", "thread")
 RAY = pytest.param("ray", marks=pytest.mark.slow)
-
-
-def recite(**options: Any) -> TaskSpec:
-    """The task of most tests."""
-    return TaskSpec("support.tasks:Recite", options, import_paths=(TESTS_DIR,))
 
 
 @contextmanager
