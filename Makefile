@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # Most tests wait for processes and servers, so two files at a time take half the time even on two cores.
 TOGETHER := -n 2 --dist loadfile
+# Threads that wait for each other spin: two files with two threads each take many times as long on two busy cores.
+test slow-test: export OMP_NUM_THREADS := 1
 
 .PHONY: demo test slow-test browser-test lint check chaos kills batch-kills walks format bench bench-runner bench-ray bench-asr bench-correctors asr-language bench-tts bench-whisper clean help
 
