@@ -34,6 +34,9 @@ class BatchSettings(  # the help shows the flags of the last base first
     """Transcribe a folder, a list or an address of recordings; run the same command again to go on.
 
     The first TERM or INT finishes what is in flight and exits with 75; a second one ends at once.
+
+    Beside this there are commands of their own, each with its --help: "search" finds passages in transcripts,
+    "merge" joins the states of shards, "cancel" ends what was left to a controller.
     """
 
     model_config = SettingsConfigDict(
