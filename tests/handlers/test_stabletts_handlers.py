@@ -349,7 +349,7 @@ def test_what_a_job_asks_for_reaches_the_training():
     assert (config.epochs, config.batch_s, config.learning_rate) == (7, 20.0, 0.5)
     assert (config.validation_fraction, config.min_validation_clips) == (0.2, 1)
     plain = recipe(job_context(Mode.TRAINING, "StableTTS").job, choice, is_tiny=True)
-    assert (plain.epochs, plain.batch_s, plain.precision) == (60, 8.0, "float32")
+    assert (plain.epochs, plain.batch_s, plain.precision) == (60, 4.0, "float32")
 
 
 def test_a_small_gpu_gets_a_recipe_that_needs_less(tmp_path):

@@ -16,6 +16,7 @@ from pipelines.errors import BadCheckpoint, EmptyCorpus
 from pipelines.progress import ignore_progress
 from pipelines.training.clips import Clip
 from pipelines.tts.stabletts import settings
+from pipelines.tts.stabletts.cold_start import start_at_mean
 from pipelines.tts.stabletts.config import SAMPLE_RATE, ModelConfig
 from pipelines.tts.stabletts.dataset import Corpus, Limits, prepare
 from pipelines.tts.stabletts.model import Batch, StableTTS
@@ -85,10 +86,11 @@ def test_result_and_curve_are_what_the_editor_shows(trained: TrainResult) -> Non
         "val_total_loss,val_diff_loss,val_dur_loss,val_prior_loss"
     )
     assert len(rows) == trained.epochs_completed == 4
-    first, last = (list(map(float, row.split(","))) for row in (rows[0], rows[-1]))
+    curve = [list(map(float, row.split(","))) for row in rows]
+    first, last = curve[0], curve[-1]
     assert last[5] < first[5]
     assert last[5] == pytest.approx(sum(last[6:]), rel=1e-4)
-    assert trained.validation_loss == pytest.approx(min(first[5], last[5]), rel=1e-4)
+    assert trained.validation_loss == pytest.approx(min(row[5] for row in curve), rel=1e-4)
     assert (trained.training_clips, trained.validation_clips) == (6, 2)
 
 
@@ -235,6 +237,23 @@ def test_evaluation_gives_the_same_number_twice(tmp_path: Path, clips: list[Clip
     with torch.no_grad():
         first, second = task.evaluate(lambda: None), task.evaluate(lambda: None)
     assert first == second
+
+
+def test_a_voice_from_nothing_starts_at_the_mean_frame(tmp_path: Path, clips: list[Clip]) -> None:
+    """Before its first step it predicts mels about as well as one frame can for all."""
+    prepared = corpus(clips, tmp_path).examples
+    frames = torch.cat([example.mel() for example in prepared], dim=1)
+    vocabulary = build([clip.text for clip in clips])
+    torch.manual_seed(3)
+    model = StableTTS(replace(SMALL.model, n_vocab=len(vocabulary))).eval()
+    start_at_mean(model, prepared)
+    ids, lengths = torch.tensor([prepared[0].ids]), torch.tensor([len(prepared[0].ids)])
+    with torch.no_grad():
+        voice = model.voice(prepared[0].mel()[None])
+        prior, _, _ = model.plan(ids, lengths, voice)
+    misses = prior.mu[0].mean(dim=1) - frames.mean(dim=1)
+    spread = frames.std(dim=1).mean()
+    assert misses.abs().mean() < spread < frames.abs().mean()
 
 
 def test_activations_that_are_computed_twice_teach_the_same(

@@ -24,6 +24,7 @@ from pipelines.training.loop import METRICS_CSV, FitResult, best_so_far, fit
 from pipelines.training.same_run import begin_afresh_if_changed, what_is_learned
 from pipelines.training.team import join_team
 from pipelines.training.together import on_all_gpus
+from pipelines.tts.stabletts.cold_start import start_at_mean
 from pipelines.tts.stabletts.dataset import Corpus, prepare
 from pipelines.tts.stabletts.model import StableTTS
 from pipelines.tts.stabletts.reference import choose
@@ -92,6 +93,8 @@ def _train(
     progress = team.report(progress)
     with team.writer_first():
         corpus = prepare(data.clips, vocabulary, config.limits, data.cache_dir, progress)
+    if data.base is None:
+        start_at_mean(model, corpus.examples)
     begin_afresh_if_changed(team.scratch(data.home), _facts(config, corpus, vocabulary))
     task = _task(model, vocabulary, config, corpus)
     width = config.model.hidden_channels
