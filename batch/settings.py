@@ -24,6 +24,7 @@ from batch.flags.remote import RemoteSettings, remote_problem
 from batch.flags.run import FORMATS, STATE_NAME, RunSettings
 from batch.flags.sinks import SinkSettings
 from batch.flags.stages import StageSettings, stage_options, stage_problem
+from gitlab_jobs.settings_sources import all_problems
 
 _SHARD = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 
@@ -140,10 +141,7 @@ def load_settings(argv: Sequence[str]) -> BatchSettings:
     except SettingsError as error:
         raise BadUsage(str(error), "see --help for all flags") from error
     except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors()
-        )
-        raise BadUsage("; ".join(problems), "see --help for what is allowed") from error
+        raise BadUsage(all_problems(error), "see --help for what is allowed") from error
     problem = _contradiction(settings)
     if problem:
         raise BadUsage(problem, "see --help")

@@ -6,29 +6,17 @@ Precedence: command line, environment, TOML file, default. The design documents'
 
 from __future__ import annotations
 
-import os
 import socket
-import tomllib
 from collections.abc import Sequence
-from inspect import cleandoc
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    CliSettingsSource,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from gitlab_jobs.errors import ConfigError
+from gitlab_jobs.settings_sources import EXIT_NO_INPUT, load_layers
 
-EXIT_USAGE = 64
-EXIT_NO_INPUT = 66
-CONFIG_VARIABLE = "SCRIPTORIUM_CONFIG"
 PLAIN_VARIABLES = {
     "GITLAB_URL": "gitlab_url",
     "GITLAB_TOKEN": "token",
@@ -235,39 +223,7 @@ def load_settings(argv: Sequence[str]) -> WorkerSettings:
             names every problem, not only the first.
         SystemExit: after `--help`, with 0.
     """
-    file_values = _read_config_file(_config_path(argv))
-    plain = {
-        field: os.environ[name] for name, field in PLAIN_VARIABLES.items() if os.environ.get(name)
-    }
-
-    class Loaded(WorkerSettings):
-        __doc__ = cleandoc(WorkerSettings.__doc__ or "")
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            return (
-                init_settings,
-                env_settings,
-                InitSettingsSource(settings_cls, init_kwargs=plain),
-                InitSettingsSource(settings_cls, init_kwargs=file_values),
-            )
-
-    try:
-        cli: CliSettingsSource[Any] = CliSettingsSource(Loaded, cli_parse_args=list(argv))
-        return Loaded(_cli_settings_source=cli)
-    except SettingsError as error:
-        raise ConfigError(
-            str(error), hint="see --help for all flags", exit_code=EXIT_USAGE
-        ) from error
-    except ValidationError as error:
-        raise ConfigError(_all_problems(error), hint="see --help for what is allowed") from error
+    return load_layers(WorkerSettings, argv, PLAIN_VARIABLES, secrets=("token",))
 
 
 def read_token(settings: WorkerSettings) -> str:
@@ -304,41 +260,3 @@ def _not_empty(token: str, where: str) -> str:
     if not token.strip():
         raise ConfigError(f"{where} is empty", hint="it holds the token and nothing else")
     return token.strip()
-
-
-def _config_path(argv: Sequence[str]) -> Path | None:
-    for position, word in enumerate(argv):
-        if word == "--config" and position + 1 < len(argv):
-            return Path(argv[position + 1])
-        if word.startswith("--config="):
-            return Path(word.partition("=")[2])
-    named = os.environ.get(CONFIG_VARIABLE)
-    return Path(named) if named else None
-
-
-def _read_config_file(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(
-            f"cannot read {path}: {error}", hint="check --config", exit_code=EXIT_NO_INPUT
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path} is not valid TOML: {error}", hint="see --help for the names of all settings"
-        ) from error
-    if "token" in values:
-        raise ConfigError(
-            f"{path} holds a token", hint="move it to its own file and name that with token_file"
-        )
-    return {name.replace("-", "_"): value for name, value in values.items()}
-
-
-def _all_problems(error: ValidationError) -> str:
-    problems = [
-        f"{'.'.join(str(part) for part in problem['loc']) or 'settings'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False)
-    ]
-    return "; ".join(problems)

@@ -6,29 +6,18 @@ The environment names are those of the design documents (`WORKER_…`, `REMOTE_W
 from __future__ import annotations
 
 import ipaddress
-import os
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-from pydantic import AnyHttpUrl, Field, SecretStr, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    CliSettingsSource,
-    InitSettingsSource,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
+from pydantic import AnyHttpUrl, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from gitlab_jobs.errors import ConfigError
+from gitlab_jobs.settings_sources import load_layers
 from web.errors import BadSettings
 
-EXIT_USAGE = 64
-EXIT_NO_INPUT = 66
 MEGABYTE = 1_000_000
-CONFIG_VARIABLE = "SCRIPTORIUM_CONFIG"
 _CACHE = Path.home() / ".cache" / "scriptorium"
 
 
@@ -151,36 +140,14 @@ def load_settings(kind: type[_S], argv: Sequence[str]) -> _S:
         BadSettings: exit code 64 for a bad flag, 66 for a missing file, 78 for a bad value, with all problems.
         SystemExit: after `--help`, with 0.
     """
-    path = _config_path(argv)
-    _check_file(path)
-
-    class Loaded(kind):  # type: ignore[valid-type, misc]  # a class made for one file's name
-        __doc__ = kind.__doc__
-
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the library's signature
-            file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            file = TomlConfigSettingsSource(settings_cls, toml_file=path)
-            plain = InitSettingsSource(settings_cls, init_kwargs=_plain_variables(settings_cls))
-            return init_settings, env_settings, plain, file
-
+    variables = {
+        name.upper(): name for name in kind.model_fields if name.startswith("remote_worker_")
+    }
+    secrets = [name for name in kind.model_fields if "token" in name]
     try:
-        cli: CliSettingsSource[Any] = CliSettingsSource(Loaded, cli_parse_args=list(argv))
-        settings: _S = Loaded(_cli_settings_source=cli)
-    except SettingsError as error:
-        raise BadSettings(str(error), "see --help for all flags", EXIT_USAGE) from error
-    except ValidationError as error:
-        problems = (
-            f"{'.'.join(map(str, found['loc'])) or 'settings'}: {found['msg']}"
-            for found in error.errors(include_url=False, include_input=False)
-        )
-        raise BadSettings("; ".join(problems), "see --help for what is allowed") from error
+        settings = load_layers(kind, argv, variables, secrets)
+    except ConfigError as error:
+        raise BadSettings(str(error), error.hint, error.exit_code) from error
     if not settings.is_local and not settings.allow_insecure_http:
         raise BadSettings(
             f"--host {settings.host}: tokens and recordings would cross the network unencrypted",
@@ -199,37 +166,3 @@ def secret(value: SecretStr | None, variable: str) -> str:
     if not text:
         raise BadSettings(f"no token: {variable} is not set", f"set {variable} in the environment")
     return text
-
-
-def _plain_variables(kind: type[BaseSettings]) -> dict[str, Any]:
-    """`REMOTE_WORKER_…` as the design documents name them, without the controller's prefix."""
-    names = [name for name in kind.model_fields if name.startswith("remote_worker_")]
-    return {name: os.environ[name.upper()] for name in names if os.environ.get(name.upper())}
-
-
-def _config_path(argv: Sequence[str], environment: Mapping[str, str] = os.environ) -> Path | None:
-    for position, word in enumerate(argv):
-        if word == "--config" and position + 1 < len(argv):
-            return Path(argv[position + 1])
-        if word.startswith("--config="):
-            return Path(word.partition("=")[2])
-    named = environment.get(CONFIG_VARIABLE)
-    return Path(named) if named else None
-
-
-def _check_file(path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise BadSettings(
-            f"cannot read {path}: {error}", "check --config", EXIT_NO_INPUT
-        ) from error
-    except ValueError as error:
-        raise BadSettings(
-            f"{path} is not valid TOML: {error}", "see --help for all names"
-        ) from error
-    tokens = sorted(name for name in values if "token" in name)
-    if tokens:
-        raise BadSettings(f"{path} holds {', '.join(tokens)}", "set it in the environment")
