@@ -16,7 +16,7 @@ from pathlib import Path
 
 from batch.errors import BatchError
 from batch.settings import BatchSettings, load_settings
-from runner.program import run_program
+from runner.program import complain, run_program
 
 PROGRAM = "batch_entry.py"
 
@@ -33,10 +33,7 @@ def main(argv: Sequence[str]) -> int:
             return search_transcripts(argv[1:])
         return transcribe(load_settings(argv))
     except BatchError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return error.exit_code
+        return complain(PROGRAM, error)
 
 
 def transcribe(settings: BatchSettings) -> int:

@@ -12,8 +12,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from runner.program import run_program
-from web.errors import ServerError
+from runner.program import ProgramError, complain, run_program
 
 PROGRAM = "server_entry.py"
 EXIT_USAGE = 64
@@ -27,11 +26,8 @@ def main(argv: Sequence[str]) -> int:
             return serve_worker(argv[1:])
         if command == "controller":
             return serve_controller(argv[1:])
-    except ServerError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return error.exit_code
+    except ProgramError as error:
+        return complain(PROGRAM, error)
     is_help = command in ("--help", "-h")
     print(__doc__, file=sys.stdout if is_help else sys.stderr)
     return 0 if is_help else EXIT_USAGE
@@ -42,13 +38,9 @@ def serve_worker(argv: Sequence[str]) -> int:
     from web.settings import WorkerSettings, load_settings
 
     settings = load_settings(WorkerSettings, argv)
-    from batch.errors import BatchError
     from web import worker
 
-    try:
-        return worker.run(settings)
-    except BatchError as error:
-        raise ServerError(str(error), error.hint, error.exit_code) from error
+    return worker.run(settings)
 
 
 def serve_controller(argv: Sequence[str]) -> int:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from gitlab_jobs.errors import ConfigError
 from gitlab_jobs.settings import load_settings, shows_token
-from runner.program import run_program
+from runner.program import complain, run_program
 
 PROGRAM = "worker_entry.py"
 HANDLER_LOADER = "handlers.loader:load_handler"
@@ -30,10 +30,7 @@ def main(argv: Sequence[str]) -> int:
 
         report = daemon.run(settings, loader=HANDLER_LOADER, reload=lambda: load_settings(argv))
     except ConfigError as error:
-        print(f"{PROGRAM}: {error}", file=sys.stderr)
-        if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)
-        return error.exit_code
+        return complain(PROGRAM, error)
     for line in report.lines:
         print(line)
     return report.exit_code

@@ -13,16 +13,11 @@ A file that fails is no error of this kind: it is a record in the state.
 
 from __future__ import annotations
 
+from runner.program import ProgramError
 
-class BatchError(Exception):
-    """Root of them; `hint` says what to do."""
 
-    exit_code = 1
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        """Keep the remedy apart from the message."""
-        super().__init__(message)
-        self.hint = hint
+class BatchError(ProgramError):
+    """Root of them."""
 
 
 class BadUsage(BatchError):

@@ -17,7 +17,7 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
@@ -26,14 +26,13 @@ from batch.kept import SectionStore
 from batch.recordings.fetch import FetchFailed, brought
 from batch.recordings.packing import Pack
 from batch.recordings.source import Asset
+from batch.side_by_side import POLL_S, side_by_side
 from runner.errors import NoWorker, PoolClosed, RunnerError
 from runner.executor import Executor
 from runner.frames import JsonObject
 
 WRITTEN_AT_ONCE = 4
 """Files of one pack."""
-POLL_S = 0.2
-"""How often the waiting loop looks at whether it should stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,19 +143,18 @@ class Flow:
             on_begin: called in this thread before a pack starts.
             should_stop: asked often; once true no more packs start, those in flight are finished.
         """
-        source = iter(packs)
-        running: set[Future[list[Outcome]]] = set()
+
+        def start(pack: Pack) -> Future[list[Outcome]]:
+            on_begin(pack)
+            return conductors.submit(self.carry, pack)
+
+        def is_stopping() -> bool:
+            self.is_stopping = should_stop() or self.is_stopping
+            return self.is_stopping
+
         with ThreadPoolExecutor(self._in_flight, "conductor") as conductors:
-            while True:
-                self.is_stopping = should_stop() or self.is_stopping
-                free = 0 if self.is_stopping else self._in_flight - len(running)
-                for pack in itertools.islice(source, free):
-                    on_begin(pack)
-                    running.add(conductors.submit(self.carry, pack))
-                if not running:
-                    return
-                done, running = wait(running, POLL_S, FIRST_COMPLETED)
-                for future in done:
+            for ended in side_by_side(packs, start, self._in_flight, is_stopping):
+                for future in ended:
                     yield from future.result()
 
     def carry(self, pack: Pack) -> list[Outcome]:

@@ -1,4 +1,4 @@
-"""How a program of ours ends: its exit code, and a reader of its output who has left.
+"""How a program of ours ends: its exit code, what it says before that, and a reader of its output who has left.
 
 Imports next to nothing, because `--help` does.
 """
@@ -8,7 +8,34 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, Protocol
+
+
+class ProgramError(Exception):
+    """A program cannot do what it was asked to; `hint` is the remedy, and the exit code tells other programs."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, hint: str = "", exit_code: int | None = None) -> None:
+        """Keep the remedy apart from the message."""
+        super().__init__(message)
+        self.hint = hint
+        self.exit_code = self.exit_code if exit_code is None else exit_code
+
+
+class Explained(Protocol):
+    """An error that knows its remedy and its exit code; `str` says what is wrong."""
+
+    hint: str
+    exit_code: int
+
+
+def complain(program: str, error: Explained) -> int:
+    """Say on standard error what is wrong and what to do; returns the exit code."""
+    sys.stderr.write(f"{program}: {error}\n")
+    if error.hint:
+        sys.stderr.write(f"hint: {error.hint}\n")
+    return error.exit_code
 
 
 def run_program(main: Callable[[Sequence[str]], int]) -> NoReturn:

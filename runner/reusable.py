@@ -179,15 +179,8 @@ class ReusableChild:
             return not self._is_going
 
     def _limit_reached(self, payload: JsonObject) -> str | None:
-        """In the words of a pool's replacements."""
-        limits = self._recycle
-        if self._turns >= limits.max_items:
-            return "items"
-        if time.monotonic() - self._begun_at >= limits.max_age_s:
-            return "age"
-        if self._gpu.is_too_much:
-            return "gpu_growth"
-        return "growth" if payload["grown_bytes"] > limits.max_growth_bytes else None
+        age_s = time.monotonic() - self._begun_at
+        return self._recycle.reason(self._turns, age_s, self._gpu, payload["grown_bytes"])
 
     def _close_log(self) -> None:
         """Wait until all that the turn has printed is in its file."""

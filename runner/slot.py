@@ -79,6 +79,16 @@ class Recycle:
         """What judges one child's memory on its GPU."""
         return GpuGrowth(self.max_gpu_growth, self.gpu_interval_s, self.gpu_settling)
 
+    def reason(self, items: int, age_s: float, gpu: GpuGrowth, grown_bytes: int) -> str | None:
+        """Why a child should go, in the words of a pool's replacements; None if it may stay."""
+        if items >= self.max_items:
+            return "items"
+        if age_s >= self.max_age_s:
+            return "age"
+        if gpu.is_too_much:
+            return "gpu_growth"
+        return "growth" if grown_bytes > self.max_growth_bytes else None
+
 
 def unmasked(line: bytes) -> bytes:
     """The mask of somebody who has no secrets."""

@@ -102,18 +102,13 @@ class WarmSlot:
 
     def recycle_reason(self) -> str | None:
         """Items, age, growth of either memory, or a GPU that cannot be trusted."""
-        life, limits = self._life, self._spec.recycle
+        life = self._life
         if life is None:
             return None
-        if life.trouble is not None:
-            return life.trouble
-        if life.items >= limits.max_items:
-            return "items"
-        if time.monotonic() - life.begun_at >= limits.max_age_s:
-            return "age"
-        if life.gpu.is_too_much:
-            return "gpu_growth"
-        return "growth" if life.grown_bytes > limits.max_growth_bytes else None
+        age_s = time.monotonic() - life.begun_at
+        return life.trouble or self._spec.recycle.reason(
+            life.items, age_s, life.gpu, life.grown_bytes
+        )
 
     def unload(self) -> None:
         """Tell the child that there is no more work, and see it out."""

@@ -11,17 +11,11 @@ A job that fails is no error of this kind: it is a row in the store.
 
 from __future__ import annotations
 
+from runner.program import ProgramError
 
-class ServerError(Exception):
-    """Root of them; `hint` says what to do."""
 
-    exit_code = 1
-
-    def __init__(self, message: str, hint: str = "", exit_code: int | None = None) -> None:
-        """Keep the remedy apart from the message."""
-        super().__init__(message)
-        self.hint = hint
-        self.exit_code = self.exit_code if exit_code is None else exit_code
+class ServerError(ProgramError):
+    """Root of them."""
 
 
 class BadSettings(ServerError):

@@ -16,9 +16,10 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from batch.flow import POLL_S, Warned
+from batch.flow import Warned
 from batch.recordings.source import Asset
 from batch.settings import BatchSettings
+from batch.side_by_side import POLL_S
 from pipelines.asr.whisper.outputs import Result
 from pipelines.errors import PipelineError
 from runner.errors import PoolClosed

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 
-from batch.flow import POLL_S, Warned
+from batch.flow import Warned
 from batch.outputs.writing import Writer
 from batch.recordings.source import Asset
+from batch.side_by_side import POLL_S
 from runner.signals import Signals
 
 AT_ONCE = 4

@@ -9,23 +9,23 @@ only it may touch the state.
 
 from __future__ import annotations
 
-import itertools
 import json
 import queue
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from batch.flow import POLL_S, Heard, Outcome, Warned, Write
+from batch.flow import Heard, Outcome, Warned, Write
 from batch.peer import Answered, PeerError, Stopped
 from batch.recordings.fetch import FetchFailed, local_path
 from batch.recordings.packing import Pack
 from batch.recordings.source import Asset
 from batch.remote.controller import FINAL, Controller
+from batch.side_by_side import side_by_side
 from batch.state.record import Record
 
 DEFAULT_PARALLEL = 4
@@ -101,22 +101,20 @@ class RemoteFlow:
             on_begin: called in this thread before a pack starts.
             should_stop: asked often; once true, what is under way is left to the controller.
         """
-        source = iter(packs)
-        running: set[Future[Outcome | None]] = set()
+
+        def start(pack: Pack) -> Future[Outcome | None]:
+            on_begin(pack)
+            (asset,) = pack.assets
+            return followers.submit(self._carry, asset, self._keeping.records[asset.name])
+
+        def is_stopping() -> bool:
+            self._is_stopping = should_stop() or self._is_stopping
+            return self._is_stopping
+
         with ThreadPoolExecutor(self._parallel, "follower") as followers:
-            while True:
-                self._is_stopping = should_stop() or self._is_stopping
-                free = 0 if self._is_stopping else self._parallel - len(running)
-                for pack in itertools.islice(source, free):
-                    on_begin(pack)
-                    (asset,) = pack.assets
-                    record = self._keeping.records[asset.name]
-                    running.add(followers.submit(self._carry, asset, record))
-                if not running:
-                    return
-                done, running = wait(running, POLL_S, FIRST_COMPLETED)
+            for ended in side_by_side(packs, start, self._parallel, is_stopping):
                 self._note()
-                yield from filter(None, (future.result() for future in done))
+                yield from filter(None, (future.result() for future in ended))
 
     def _note(self) -> None:
         while not self._notes.empty():

@@ -12,11 +12,10 @@ from pathlib import Path
 from batch.recordings.source import Asset
 from batch.reporting.display import Display
 from batch.reporting.tally import Tally
+from batch.side_by_side import POLL_S
 from batch.sinks.delivery import Sinks
 from batch.state.file import StateFile
 from batch.state.record import Status
-
-POLL_S = 0.2
 
 
 class SinkWork:

@@ -12,6 +12,7 @@ pack, whose files are then tried one by one. Each keeps its own model, and nothi
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,7 +43,7 @@ class Waiting:
         return Transcript.parse(json.loads(self.transcript.read_bytes()))
 
 
-class Enrichment:
+class Enrichment(ABC):
     """What the stages have in common: file by file, and what fails for one is said of that one."""
 
     def run(self, told: Told) -> Told:
@@ -55,9 +56,9 @@ class Enrichment:
         except PipelineError as error:
             return {**self.nothing(), "warning": {"code": error.code, "message": str(error)}}
 
+    @abstractmethod
     def add(self, one: Waiting) -> Told:
         """Add something to one transcript; raises `PipelineError`."""
-        raise NotImplementedError
 
     def nothing(self) -> Told:
         """What is said of a file for which it failed."""

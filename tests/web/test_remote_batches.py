@@ -32,6 +32,16 @@ def records(farm):
     return entries
 
 
+def under_way(farm, *names: str, flags: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
+    """A batch whose recordings all have jobs, and a worker that does not end any."""
+    farm.place.record(*names)
+    farm.start()
+    farm.hold()
+    process = farm.batch(*flags)
+    await_true(lambda: sum("jobId" in one for one in records(farm).values()) == len(names))
+    return process
+
+
 @pytest.mark.slow
 def test_a_remote_batch_writes_what_a_local_one_would(farm):
     """All outputs are here, the state tells upload, job and mode, and no secret of the session is in it."""
@@ -65,11 +75,7 @@ def test_a_remote_batch_writes_what_a_local_one_would(farm):
 
 def test_a_killed_batch_follows_its_jobs(farm):
     """The worker goes on meanwhile; nothing is transcribed twice, whether the job's id was noted or not."""
-    farm.place.record("a.mp3", "b.mp3", "c.mp3")
-    farm.start()
-    farm.hold()
-    process = farm.batch()
-    await_true(lambda: sum("jobId" in record for record in records(farm).values()) == 3)
+    process = under_way(farm, "a.mp3", "b.mp3", "c.mp3")
     process.kill()
     process.communicate()
     _forget_job_id(farm, "b.mp3")
@@ -93,11 +99,7 @@ def _forget_job_id(farm, name):
 @pytest.mark.slow
 def test_a_stopped_batch_leaves_its_jobs_to_the_controller(farm):
     """TERM ends it with 75 while the worker goes on; the same command fetches the results."""
-    farm.place.record("a.mp3", "b.mp3")
-    farm.start()
-    farm.hold()
-    process = farm.batch()
-    await_true(lambda: sum("jobId" in record for record in records(farm).values()) == 2)
+    process = under_way(farm, "a.mp3", "b.mp3")
     process.send_signal(signal.SIGTERM)
     finished(process, 75)
     assert {record["status"] for record in records(farm).values()} == {"running"}
@@ -109,11 +111,7 @@ def test_a_stopped_batch_leaves_its_jobs_to_the_controller(farm):
 @pytest.mark.slow
 def test_what_was_left_to_a_controller_can_be_canceled(farm):
     """By the batch's own session; the next run leaves it alone until it is told otherwise."""
-    farm.place.record("a.mp3", "b.mp3")
-    farm.start()
-    farm.hold()
-    process = farm.batch()
-    await_true(lambda: sum("jobId" in record for record in records(farm).values()) == 2)
+    process = under_way(farm, "a.mp3", "b.mp3")
     process.kill()
     process.communicate()
     place = ("--input", str(farm.place.input))
@@ -128,11 +126,14 @@ def test_what_was_left_to_a_controller_can_be_canceled(farm):
 @pytest.mark.slow
 def test_a_batch_outlives_its_controller(farm):
     """The controller is killed and started again while jobs wait and run: each is done once."""
-    farm.place.record(*(f"{n}.mp3" for n in range(5)))
-    farm.start()
-    farm.hold()
-    process = farm.batch("--parallel", "5")
-    await_true(lambda: sum("jobId" in record for record in records(farm).values()) == 5)
+    process = under_way(
+        farm,
+        *(f"{n}.mp3" for n in range(5)),
+        flags=(
+            "--parallel",
+            "5",
+        ),
+    )
     await_true(farm.began)
     farm.controller.kill()
     farm.let()
